@@ -1,0 +1,3 @@
+//! Crosswalk: which customer is which in every system a managed service provider uses.
+
+pub mod tables;

@@ -54,7 +54,10 @@ impl Range {
     }
 
     /// Bounds may hold any printable ASCII but quotes: they are compared, and name no row.
-    pub(super) fn check(&self) -> Result<(), TableError> {
+    ///
+    /// # Errors
+    /// [`TableError::Invalid`] with what is wrong.
+    pub fn check(&self) -> Result<(), TableError> {
         let printable = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'\'' | b'"');
         if self.partition.is_empty() || !self.partition.bytes().all(in_alphabet) {
             return Err(TableError::Invalid(format!("partition key {:?} of a range", self.partition)));
@@ -69,7 +72,7 @@ impl Range {
 }
 
 /// The smallest bound above a row key: a space sorts before everything a key can hold.
-pub(super) fn after(row_key: &str) -> String {
+pub fn after(row_key: &str) -> String {
     format!("{row_key} ")
 }
 

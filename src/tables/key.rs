@@ -17,14 +17,19 @@ pub struct Key {
 
 impl Key {
     pub fn new(partition: impl Into<String>, row: impl Into<String>) -> Self {
-        Self { partition: partition.into(), row: row.into() }
+        Self {
+            partition: partition.into(),
+            row: row.into(),
+        }
     }
 
     /// Refuses what no adapter may pass to its store: other characters than `A-Z a-z 0-9 _ - . : @ ~`, or too many.
     pub(super) fn check(&self) -> Result<(), TableError> {
         for (what, text) in [("partition key", &self.partition), ("row key", &self.row)] {
             if text.is_empty() || text.len() > LIMIT || !text.bytes().all(in_alphabet) {
-                return Err(TableError::Invalid(format!("{what} {text:?}: 1 to {LIMIT} of A-Z a-z 0-9 _ - . : @ ~")));
+                return Err(TableError::Invalid(format!(
+                    "{what} {text:?}: 1 to {LIMIT} of A-Z a-z 0-9 _ - . : @ ~"
+                )));
             }
         }
         Ok(())
@@ -41,7 +46,11 @@ pub struct Range {
 
 impl Range {
     pub fn new(partition: impl Into<String>, from: impl Into<String>, to: impl Into<String>) -> Self {
-        Self { partition: partition.into(), from: from.into(), to: to.into() }
+        Self {
+            partition: partition.into(),
+            from: from.into(),
+            to: to.into(),
+        }
     }
 
     /// All rows whose keys begin with that text. Its last character must not be the last of the alphabet.
@@ -57,11 +66,15 @@ impl Range {
     pub(super) fn check(&self) -> Result<(), TableError> {
         let printable = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'\'' | b'"');
         if self.partition.is_empty() || !self.partition.bytes().all(in_alphabet) {
-            return Err(TableError::Invalid(format!("partition key {:?} of a range", self.partition)));
+            return Err(TableError::Invalid(format!(
+                "partition key {:?} of a range",
+                self.partition
+            )));
         }
         for bound in [&self.from, &self.to] {
             if bound.len() > LIMIT + 1 || !bound.bytes().all(printable) {
-                return Err(TableError::Invalid(format!("bound {bound:?} of a range")));
+                let shown: String = bound.chars().take(80).collect();
+                return Err(TableError::Invalid(format!("bound {shown:?} of a range")));
             }
         }
         Ok(())

@@ -32,6 +32,15 @@ pub const TEXT_LIMIT: usize = 32 * 1024;
 /// Most properties of one row, keys and timestamp not counted; the limit of Azure.
 pub const PROPERTIES_LIMIT: usize = 252;
 
+/// Most UTF-16 units in the name of a property; the limit of Azure.
+pub const NAME_LIMIT: usize = 255;
+/// Most bytes in one binary property; the limit of Azure.
+pub const BINARY_LIMIT: usize = 64 * 1024;
+/// Most bytes of one row as Azure counts them, two for each UTF-16 unit of text; the limit of Azure.
+pub const ROW_LIMIT: usize = 1024 * 1024;
+/// Most bytes of one batch on the wire; the limit of Azure.
+pub const BATCH_BYTES_LIMIT: usize = 4 * 1024 * 1024;
+
 /// The tables of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
@@ -164,12 +173,18 @@ pub enum TableError {
     Invalid(String),
     /// The store is down, slow, throttling, or refuses the service's credentials. A write may or may not have happened.
     #[error("the table store is unavailable: {reason}")]
-    Unavailable { reason: String, retry_after: Option<Duration> },
+    Unavailable {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
 }
 
 impl TableError {
     pub(crate) fn unavailable(reason: impl Into<String>) -> Self {
-        Self::Unavailable { reason: reason.into(), retry_after: None }
+        Self::Unavailable {
+            reason: reason.into(),
+            retry_after: None,
+        }
     }
 }
 
@@ -197,11 +212,7 @@ pub trait TableStore: Send + Sync + 'static {
 }
 
 /// Reads every page of a range.
-pub async fn scan_all(
-    tables: &dyn TableStore,
-    table: Table,
-    range: &Range,
-) -> Result<Vec<Stored>, TableError> {
+pub async fn scan_all(tables: &dyn TableStore, table: Table, range: &Range) -> Result<Vec<Stored>, TableError> {
     let mut range = range.clone();
     let mut rows = Vec::new();
     loop {
@@ -215,15 +226,19 @@ pub async fn scan_all(
 }
 
 /// What every adapter refuses before it asks its store, so that both refuse the same.
-fn check_batch(batch: &[Operation]) -> Result<&str, TableError> {
+fn check_batch(batch: &[Operation]) -> Result<(), TableError> {
     let invalid = |reason: String| Err(TableError::Invalid(reason));
     let Some(first) = batch.first() else {
         return invalid("a batch without operations".into());
     };
     if batch.len() > BATCH_LIMIT {
-        return invalid(format!("a batch of {} operations, at most {BATCH_LIMIT} are possible", batch.len()));
+        return invalid(format!(
+            "a batch of {} operations, at most {BATCH_LIMIT} are possible",
+            batch.len()
+        ));
     }
     let mut rows = std::collections::HashSet::new();
+    let mut bytes = 0;
     for operation in batch {
         let key = operation.key();
         key.check()?;
@@ -234,16 +249,22 @@ fn check_batch(batch: &[Operation]) -> Result<&str, TableError> {
             return invalid("a batch that names one row twice".into());
         }
         if let Operation::Put(row, _) = operation {
-            property::check(&row.properties)?;
+            property::check(row)?;
+            bytes += property::wire_size(row);
         }
     }
-    Ok(&first.key().partition)
+    if bytes > BATCH_BYTES_LIMIT {
+        return invalid(format!(
+            "a batch of {bytes} bytes, at most {BATCH_BYTES_LIMIT} are possible"
+        ));
+    }
+    Ok(())
 }
 
 /// What every adapter refuses before it asks its store for a single row.
 fn check_row(row: &Row) -> Result<(), TableError> {
     row.key.check()?;
-    property::check(&row.properties)
+    property::check(row)
 }
 
 /// The port as services hold it.

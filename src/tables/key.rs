@@ -27,8 +27,9 @@ impl Key {
     pub(super) fn check(&self) -> Result<(), TableError> {
         for (what, text) in [("partition key", &self.partition), ("row key", &self.row)] {
             if text.is_empty() || text.len() > LIMIT || !text.bytes().all(in_alphabet) {
+                let shown: String = text.chars().take(80).collect();
                 return Err(TableError::Invalid(format!(
-                    "{what} {text:?}: 1 to {LIMIT} of A-Z a-z 0-9 _ - . : @ ~"
+                    "{what} {shown:?}: 1 to {LIMIT} of A-Z a-z 0-9 _ - . : @ ~"
                 )));
             }
         }
@@ -65,12 +66,7 @@ impl Range {
     /// Bounds may hold any printable ASCII but quotes: they are compared, and name no row.
     pub(super) fn check(&self) -> Result<(), TableError> {
         let printable = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'\'' | b'"');
-        if self.partition.is_empty() || !self.partition.bytes().all(in_alphabet) {
-            return Err(TableError::Invalid(format!(
-                "partition key {:?} of a range",
-                self.partition
-            )));
-        }
+        Key::new(&self.partition, "any").check()?;
         for bound in [&self.from, &self.to] {
             if bound.len() > LIMIT + 1 || !bound.bytes().all(printable) {
                 let shown: String = bound.chars().take(80).collect();

@@ -2,6 +2,11 @@
 //!
 //! In reading order; a module knows only those above it.
 #![forbid(unsafe_code)]
+// No panic on input or on a fault outside. Tests may.
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented, clippy::unwrap_used)
+)]
 
 /// The nouns: identifiers, mappings, organizations.
 pub mod domain;

@@ -93,10 +93,10 @@ impl HttpClient for Transport {
         let Body::Bytes(body) = request.body() else {
             return Err(Error::message(ErrorKind::Other, "no adapter here streams a body"));
         };
-        let answer = outgoing.body(body.clone()).send().await.map_err(broken)?;
+        let answer = outgoing.body(body.clone()).send().await.map_err(|error| broken(&error))?;
         let status = answer.status();
         let headers = answer.headers().clone();
-        let body = answer.bytes().await.map_err(broken)?;
+        let body = answer.bytes().await.map_err(|error| broken(&error))?;
         if status.is_success() {
             let status = StatusCode::try_from(status.as_u16())
                 .map_err(|_| Error::message(ErrorKind::DataConversion, "a status that is none"))?;
@@ -112,7 +112,7 @@ impl HttpClient for Transport {
     }
 }
 
-fn broken(error: reqwest::Error) -> Error {
+fn broken(error: &reqwest::Error) -> Error {
     let failure = Failure::Broken(if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {

@@ -24,7 +24,8 @@ impl Key {
     pub(super) fn check(&self) -> Result<(), TableError> {
         for (what, text) in [("partition key", &self.partition), ("row key", &self.row)] {
             if text.is_empty() || text.len() > LIMIT || !text.bytes().all(in_alphabet) {
-                return Err(TableError::Invalid(format!("{what} {text:?}: 1 to {LIMIT} of A-Z a-z 0-9 _ - . : @ ~")));
+                let shown: String = text.chars().take(80).collect();
+                return Err(TableError::Invalid(format!("{what} {shown:?}: 1 to {LIMIT} of A-Z a-z 0-9 _ - . : @ ~")));
             }
         }
         Ok(())
@@ -59,12 +60,11 @@ impl Range {
     /// [`TableError::Invalid`] with what is wrong.
     pub fn check(&self) -> Result<(), TableError> {
         let printable = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'\'' | b'"');
-        if self.partition.is_empty() || !self.partition.bytes().all(in_alphabet) {
-            return Err(TableError::Invalid(format!("partition key {:?} of a range", self.partition)));
-        }
+        Key::new(&self.partition, "any").check()?;
         for bound in [&self.from, &self.to] {
             if bound.len() > LIMIT + 1 || !bound.bytes().all(printable) {
-                return Err(TableError::Invalid(format!("bound {bound:?} of a range")));
+                let shown: String = bound.chars().take(80).collect();
+                return Err(TableError::Invalid(format!("bound {shown:?} of a range")));
             }
         }
         Ok(())

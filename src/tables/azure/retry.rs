@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wait_beyond_the_deadline_is_not_begun() {
-        let fault = Fault { retry_after: Some(Duration::from_secs(60)), ..Fault::status(503) };
+        let fault = Fault { retry_after: Some(Duration::from_mins(1)), ..Fault::status(503) };
         let mut fault = Some(fault);
         let mut attempts = 0;
         let result: Result<(), Fault> = repeated(deadline(), |_| {
@@ -144,7 +144,7 @@ mod tests {
         let TableError::Unavailable { retry_after, .. } = result.unwrap_err().into_error("get X") else {
             panic!("not unavailable")
         };
-        assert_eq!(retry_after, Some(Duration::from_secs(60)));
+        assert_eq!(retry_after, Some(Duration::from_mins(1)));
     }
 
     #[test]

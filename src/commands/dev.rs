@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Loaded where there is no organization yet.
-const DEMO: &str = include_str!("demo.json");
+const DEMO: &str = include_str!("../../examples/seed.json");
 
 /// # Errors
 /// As [`serve::run`]; the demo organizations cannot be stored.

@@ -99,6 +99,6 @@ mod tests {
 
     #[test]
     fn the_demo_can_be_loaded() {
-        assert_eq!(parse(include_str!("demo.json")).unwrap().len(), 2);
+        assert_eq!(parse(include_str!("../../examples/seed.json")).unwrap().len(), 2);
     }
 }

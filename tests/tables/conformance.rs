@@ -8,7 +8,7 @@ use crosswalk::tables::{
 };
 use futures::{TryStreamExt, future::join_all};
 
-/// Makes a test of every case, each on a store that the expression makes.
+/// Makes a test of every case, each on a store that the expression makes, beside what has to live as long.
 macro_rules! cases {
     ($($case:ident)*) => {
         macro_rules! run_on {
@@ -16,7 +16,7 @@ macro_rules! cases {
                 $(
                     #[tokio::test]
                     async fn $case() {
-                        let store = $store;
+                        let (store, _kept) = $store;
                         $crate::conformance::$case(&store).await;
                     }
                 )*

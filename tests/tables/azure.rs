@@ -42,10 +42,7 @@ fn through(port: u16, connection: &str) -> AzureTables {
 }
 
 fn row(name: &str) -> Row {
-    Row {
-        key: Key::new("p", "r"),
-        properties: [("Name".to_owned(), Property::from(name))].into(),
-    }
+    Row { key: Key::new("p", "r"), properties: [("Name".to_owned(), Property::from(name))].into() }
 }
 
 fn key() -> Key {
@@ -61,12 +58,7 @@ fn unavailable<T: std::fmt::Debug>(result: Result<T, TableError>) -> (String, Op
 
 /// The SDK as any other program uses it.
 fn another_program(connection: &str) -> TableServiceClient {
-    let part = |name: &str| {
-        connection
-            .split(';')
-            .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
-            .unwrap()
-    };
+    let part = |name: &str| connection.split(';').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).unwrap();
     let account = part("AccountName").to_owned();
     let credentials = StorageCredentials::access_key(account.clone(), Secret::new(part("AccountKey").to_owned()));
     let uri = part("TableEndpoint").to_owned();
@@ -93,10 +85,7 @@ async fn a_row_of_another_program_keeps_its_types_when_it_is_replaced() {
     theirs.insert::<_, Value>(&entity).unwrap().await.unwrap();
 
     let stored = store.get(TABLE, &key()).await.unwrap().unwrap();
-    let typed = |edm: &str, text: &str| Property::Typed {
-        edm: edm.into(),
-        text: text.into(),
-    };
+    let typed = |edm: &str, text: &str| Property::Typed { edm: edm.into(), text: text.into() };
     let expected: Properties = [
         ("Name", Property::from("Acme")),
         ("IsActive", true.into()),
@@ -113,23 +102,11 @@ async fn a_row_of_another_program_keeps_its_types_when_it_is_replaced() {
     .map(|(name, value)| (name.to_owned(), value))
     .into();
     assert_eq!(stored.row.properties, expected);
-    assert_eq!(
-        store.scan(TABLE, &Range::new("p", "", "~"), 10).await.unwrap().rows,
-        [stored.clone()]
-    );
-    assert_eq!(
-        store.scan_table(TABLE).try_collect::<Vec<_>>().await.unwrap(),
-        [stored.clone()]
-    );
+    assert_eq!(store.scan(TABLE, &Range::new("p", "", "~"), 10).await.unwrap().rows, [stored.clone()]);
+    assert_eq!(store.scan_table(TABLE).try_collect::<Vec<_>>().await.unwrap(), [stored.clone()]);
 
     store.put(TABLE, &stored.row, &Put::Replace(stored.etag)).await.unwrap();
-    let entity = theirs
-        .partition_key_client("p")
-        .entity_client("r")
-        .get::<Value>()
-        .await
-        .unwrap()
-        .entity;
+    let entity = theirs.partition_key_client("p").entity_client("r").get::<Value>().await.unwrap().entity;
     for (name, edm, value) in [
         ("Total", "Edm.Int64", json!("5000000000")),
         ("Small", "Edm.Int64", json!("5")),
@@ -137,11 +114,7 @@ async fn a_row_of_another_program_keeps_its_types_when_it_is_replaced() {
         ("Tenant", "Edm.Guid", json!("4185404a-5818-48c3-b9be-f217df0dba6f")),
         ("Bytes", "Edm.Binary", json!("AAEC/w==")),
     ] {
-        assert_eq!(
-            (&entity[format!("{name}@odata.type")], &entity[name]),
-            (&json!(edm), &value),
-            "{name}"
-        );
+        assert_eq!((&entity[format!("{name}@odata.type")], &entity[name]), (&json!(edm), &value), "{name}");
     }
     assert_eq!(entity["Whole"].as_f64(), Some(3.0));
 }
@@ -184,27 +157,17 @@ async fn a_silent_service_is_given_up_in_time() {
         unavailable(commit).0,
         unavailable(all).0,
     ];
-    assert!(
-        reasons.iter().all(|reason| reason.ends_with("no answer in time")),
-        "{reasons:?}"
-    );
+    assert!(reasons.iter().all(|reason| reason.ends_with("no answer in time")), "{reasons:?}");
     assert!(begun.elapsed() < Duration::from_millis(4500), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
 async fn a_service_that_is_not_there_is_unavailable() {
     // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let store = through(port, &on_azurite().1);
     let begun = Instant::now();
-    assert_eq!(
-        unavailable(store.get(TABLE, &key()).await).0,
-        "get OrgIntegrationMappings: no connection"
-    );
+    assert_eq!(unavailable(store.get(TABLE, &key()).await).0, "get OrgIntegrationMappings: no connection");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
@@ -231,21 +194,11 @@ async fn conditional_writes_are_sent_once() {
         assert_eq!(unavailable(result).0, format!("{verb} {TABLE}: the connection broke"));
         assert_eq!(stub.seen().len(), 1, "{verb}");
         let found = direct.get(TABLE, &key()).await.unwrap().map(|stored| stored.row);
-        let expected = if let Operation::Put(row, _) = write {
-            Some(row)
-        } else {
-            None
-        };
+        let expected = if let Operation::Put(row, _) = write { Some(row) } else { None };
         assert_eq!(found, expected, "{verb}: it has happened");
     }
     let stub = Stub::before(Azurite::start().port(), |_, _| Action::LoseAnswer).await;
-    let batch = [Operation::Put(
-        Row {
-            key: Key::new("p", "batch"),
-            ..row("x")
-        },
-        Put::Create,
-    )];
+    let batch = [Operation::Put(Row { key: Key::new("p", "batch"), ..row("x") }, Put::Create)];
     unavailable(through(stub.port, &connection).commit(TABLE, &batch).await);
     assert_eq!(stub.seen().len(), 1);
     assert!(direct.get(TABLE, batch[0].key()).await.unwrap().is_some());
@@ -291,52 +244,27 @@ async fn what_may_happen_twice_is_tried_again() {
     assert_eq!((found.unwrap().row, get.seen().len()), (row("old"), 3));
 
     let scan = stub().await;
-    let page = through(scan.port, &connection)
-        .scan(TABLE, &Range::new("p", "", "~"), 10)
-        .await
-        .unwrap();
+    let page = through(scan.port, &connection).scan(TABLE, &Range::new("p", "", "~"), 10).await.unwrap();
     assert_eq!((page.rows.len(), scan.seen().len()), (1, 3));
 
     let all = stub().await;
-    let rows: Vec<_> = through(all.port, &connection)
-        .scan_table(TABLE)
-        .try_collect()
-        .await
-        .unwrap();
+    let rows: Vec<_> = through(all.port, &connection).scan_table(TABLE).try_collect().await.unwrap();
     assert_eq!((rows.len(), all.seen().len()), (1, 3));
 
     let upsert = stub().await;
-    through(upsert.port, &connection)
-        .put(TABLE, &row("new"), &Put::Upsert)
-        .await
-        .unwrap();
-    assert_eq!(
-        (
-            direct.get(TABLE, &key()).await.unwrap().unwrap().row,
-            upsert.seen().len()
-        ),
-        (row("new"), 3)
-    );
+    through(upsert.port, &connection).put(TABLE, &row("new"), &Put::Upsert).await.unwrap();
+    assert_eq!((direct.get(TABLE, &key()).await.unwrap().unwrap().row, upsert.seen().len()), (row("new"), 3));
 
     let delete = stub().await;
-    through(delete.port, &connection)
-        .delete(TABLE, &key(), &When::Any)
-        .await
-        .unwrap();
-    assert_eq!(
-        (direct.get(TABLE, &key()).await.unwrap(), delete.seen().len()),
-        (None, 3)
-    );
+    through(delete.port, &connection).delete(TABLE, &key(), &When::Any).await.unwrap();
+    assert_eq!((direct.get(TABLE, &key()).await.unwrap(), delete.seen().len()), (None, 3));
 }
 
 #[tokio::test]
 async fn three_tries_are_the_most() {
     let stub = Stub::before(Azurite::start().port(), |_, _| Action::Drop).await;
     let store = through(stub.port, &on_azurite().1);
-    assert_eq!(
-        unavailable(store.get(TABLE, &key()).await).0,
-        "get OrgIntegrationMappings: the connection broke"
-    );
+    assert_eq!(unavailable(store.get(TABLE, &key()).await).0, "get OrgIntegrationMappings: the connection broke");
     assert_eq!(stub.seen().len(), 3);
 }
 
@@ -349,10 +277,7 @@ async fn a_delete_whose_answer_was_lost_finds_nothing_the_second_time_and_is_don
     let store = through(stub.port, &connection);
     store.delete(TABLE, &key(), &When::Any).await.unwrap();
     assert_eq!(stub.seen().len(), 2);
-    assert!(matches!(
-        store.delete(TABLE, &key(), &When::Any).await,
-        Err(TableError::NotFound)
-    ));
+    assert!(matches!(store.delete(TABLE, &key(), &When::Any).await, Err(TableError::NotFound)));
 }
 
 #[tokio::test]
@@ -367,13 +292,7 @@ async fn retry_after_is_honoured() {
     };
     let stub = Stub::before(Azurite::start().port(), throttle(1)).await;
     let begun = Instant::now();
-    assert!(
-        through(stub.port, &connection)
-            .get(TABLE, &key())
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(through(stub.port, &connection).get(TABLE, &key()).await.unwrap().is_some());
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 
     // Longer than a call may take: the caller is told instead of kept waiting.
@@ -409,10 +328,7 @@ async fn an_answer_that_is_none_is_unavailable() {
         store.put(TABLE, &row("x"), &Put::Create).await.map(drop),
         store.put(TABLE, &row("x"), &Put::Upsert).await.map(drop),
         store.scan(TABLE, &Range::new("p", "", "~"), 1).await.map(drop),
-        store
-            .commit(TABLE, &[Operation::Put(row("x"), Put::Upsert)])
-            .await
-            .map(drop),
+        store.commit(TABLE, &[Operation::Put(row("x"), Put::Upsert)]).await.map(drop),
     ] {
         let (reason, _) = unavailable(result);
         assert!(!reason.contains("proxy"), "{reason}");
@@ -480,36 +396,23 @@ async fn a_user_assigned_identity_is_asked_once() {
     for result in join_all((0..20).map(|_| store.get(TABLE, &key))).await {
         assert_eq!(result.unwrap(), None);
     }
-    let asked: Vec<_> = stub
-        .seen()
-        .into_iter()
-        .filter(|seen| seen.line.contains("/msi/"))
-        .collect();
+    let asked: Vec<_> = stub.seen().into_iter().filter(|seen| seen.line.contains("/msi/")).collect();
     assert_eq!(asked.len(), 1);
     assert_eq!(
         asked[0].line,
         "GET /msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fstorage.azure.com&client_id=client HTTP/1.1"
     );
-    assert!(
-        asked[0].head.to_lowercase().contains("x-identity-header: proof\r\n"),
-        "{}",
-        asked[0].head
-    );
+    assert!(asked[0].head.to_lowercase().contains("x-identity-header: proof\r\n"), "{}", asked[0].head);
 }
 
 #[tokio::test]
 async fn an_identity_without_a_token_is_no_missing_row() {
     for status in [400, 404, 500] {
         let stub = Stub::alone(move |_, _| Action::Answer(status, String::new(), "SECRET".into())).await;
-        let environment = IdentityEnvironment {
-            endpoint: Some(format!("http://127.0.0.1:{}/", stub.port)),
-            header: None,
-        };
+        let environment =
+            IdentityEnvironment { endpoint: Some(format!("http://127.0.0.1:{}/", stub.port)), header: None };
         let account = AzureAccount::with_managed_identity("acme", Some("client".into()), environment).unwrap();
         let (reason, _) = unavailable(AzureTables::new(&account).get(TABLE, &key()).await);
-        assert!(
-            reason.contains("AzureWebJobsStorage__clientId") && !reason.contains("SECRET"),
-            "{reason}"
-        );
+        assert!(reason.contains("AzureWebJobsStorage__clientId") && !reason.contains("SECRET"), "{reason}");
     }
 }

@@ -33,10 +33,7 @@ fn on_disk() -> (EmbeddedTables, TempDir) {
 const TABLE: Table = Table::OrgIntegrationMappings;
 
 fn row(key: &str, name: &str) -> Row {
-    Row {
-        key: Key::new("p", key),
-        properties: [("Name".to_owned(), Property::from(name))].into(),
-    }
+    Row { key: Key::new("p", key), properties: [("Name".to_owned(), Property::from(name))].into() }
 }
 
 #[tokio::test]
@@ -48,13 +45,7 @@ async fn what_was_written_is_there_after_opening_again() {
     drop(first);
     let second = EmbeddedTables::open(&inside).unwrap();
     let found = second.get(TABLE, &Key::new("p", "r")).await.unwrap();
-    assert_eq!(
-        found,
-        Some(Stored {
-            row: row("r", "x"),
-            etag: etag.clone()
-        })
-    );
+    assert_eq!(found, Some(Stored { row: row("r", "x"), etag: etag.clone() }));
     // Tags go on where they were.
     let next = second.put(TABLE, &row("r", "x"), &Put::Upsert).await.unwrap();
     assert_ne!(next, etag);
@@ -85,10 +76,7 @@ async fn a_file_that_is_no_store_is_refused() {
     std::fs::write(&file, "this is not a database, and long enough to look at".repeat(1000)).unwrap();
     let refused = EmbeddedTables::open(folder.path()).err().unwrap().to_string();
     assert!(refused.contains("crosswalk.redb can't be opened"), "{refused}");
-    assert!(
-        std::fs::read(&file).unwrap().starts_with(b"this is not"),
-        "and left as it is"
-    );
+    assert!(std::fs::read(&file).unwrap().starts_with(b"this is not"), "and left as it is");
     let refused = EmbeddedTables::open(Path::new(&file)).err().unwrap().to_string();
     assert!(refused.contains("can't be made"), "{refused}");
 }
@@ -100,16 +88,10 @@ async fn acknowledged_writes_survive_a_kill() {
     let killed = tempfile::tempdir().unwrap();
     let store = EmbeddedTables::open(folder.path()).unwrap();
     for n in 0..20 {
-        let batch = [
-            Operation::Put(row(&format!("{n:02}"), "x"), Put::Create),
-            Operation::Put(row("~", "y"), Put::Upsert),
-        ];
+        let batch =
+            [Operation::Put(row(&format!("{n:02}"), "x"), Put::Create), Operation::Put(row("~", "y"), Put::Upsert)];
         let tags = store.commit(TABLE, &batch).await.unwrap();
-        std::fs::copy(
-            folder.path().join("crosswalk.redb"),
-            killed.path().join("crosswalk.redb"),
-        )
-        .unwrap();
+        std::fs::copy(folder.path().join("crosswalk.redb"), killed.path().join("crosswalk.redb")).unwrap();
         let after = EmbeddedTables::open(killed.path()).unwrap();
         let rows = scan_all(&after, TABLE, &Range::new("p", "", "~~")).await.unwrap();
         assert_eq!(rows.len(), n + 2);
@@ -193,13 +175,7 @@ impl Model {
     fn apply(&mut self, operation: &Operation, tag: Option<Etag>) {
         match operation {
             Operation::Put(row, _) => {
-                self.rows.insert(
-                    row.key.clone(),
-                    Stored {
-                        row: row.clone(),
-                        etag: tag.expect("a put has a tag"),
-                    },
-                );
+                self.rows.insert(row.key.clone(), Stored { row: row.clone(), etag: tag.expect("a put has a tag") });
             }
             Operation::Delete(key, _) => {
                 assert_eq!(tag, None);

@@ -1,0 +1,106 @@
+//! The fence around the Azure crates' logs: a token that is really sent is in no log line, at any level, whatever the filter.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use crosswalk::{
+    azure::IdentityEnvironment,
+    tables::{AzureAccount, AzureTables, Key, Put, Row, Table, TableStore},
+    telemetry,
+};
+use serde_json::json;
+use tokio::{net::TcpListener, sync::oneshot};
+use tracing::instrument::WithSubscriber;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt};
+use warp::Filter;
+
+const TOKEN: &str = "bearer-token-that-nobody-may-see";
+const HEADER: &str = "identity-header-that-nobody-may-see";
+const VALUE: &str = "row-value-that-nobody-may-see";
+
+/// Everything that was logged.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// A managed identity and a table service in one: gives the token out, and wants it back.
+async fn azure() -> (String, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let expires_on = chrono::Utc::now().timestamp() + 3600;
+    let identity = warp::path("identity").and(warp::header::exact("x-identity-header", HEADER)).map(move || {
+        warp::reply::json(&json!({
+            "access_token": TOKEN, "expires_on": expires_on.to_string(), "resource": "storage", "token_type": "Bearer"
+        }))
+    });
+    let bearer: &'static str = Box::leak(format!("Bearer {TOKEN}").into_boxed_str());
+    let tables = warp::header::exact("authorization", bearer)
+        .map(|| warp::reply::with_status("", warp::http::StatusCode::CONFLICT));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = warp::serve(identity.or(tables)).incoming(listener).graceful(async move { drop(stopped.await) });
+    tokio::spawn(server.run());
+    (address, stop)
+}
+
+/// Writes a row, with the token, under that subscriber.
+async fn write_a_row(subscriber: impl tracing::Subscriber + Send + Sync + 'static) {
+    let (address, _stop) = azure().await;
+    let identity =
+        IdentityEnvironment { endpoint: Some(format!("{address}/identity")), header: Some(HEADER.to_owned()) };
+    let account = AzureAccount::with_managed_identity(&address, Some("client".to_owned()), identity).unwrap();
+    let row = Row { key: Key::new("p", "r"), properties: [("Value".to_owned(), VALUE.into())].into() };
+    let outcome = async move { AzureTables::new(&account).put(Table::Config, &row, &Put::Create).await }
+        .with_subscriber(subscriber)
+        .await;
+    // The service answers 409 to whoever has the token.
+    assert!(matches!(outcome, Err(crosswalk::tables::TableError::AlreadyExists)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn no_secret_is_logged_at_any_level() {
+    let filters =
+        [None, Some("trace"), Some("trace,azure_core=trace,azure_data_tables=trace,hyper=trace,reqwest=trace")];
+    for filter in filters {
+        for for_a_person in [true, false] {
+            let captured = Captured::default();
+            write_a_row(telemetry::subscriber(filter, for_a_person, captured.clone()).unwrap()).await;
+            for secret in [TOKEN, HEADER, VALUE] {
+                assert!(!captured.text().contains(secret), "{filter:?}: {}", captured.text());
+            }
+        }
+    }
+}
+
+/// What the fence is for; when this fails, the crates have stopped leaking and the fence may go.
+#[tokio::test]
+async fn without_the_fence_the_token_is_logged() {
+    let captured = Captured::default();
+    let layer = tracing_subscriber::fmt::layer().with_writer(captured.clone());
+    write_a_row(tracing_subscriber::registry().with(EnvFilter::new("trace")).with(layer)).await;
+    assert!(captured.text().contains(TOKEN), "{}", captured.text());
+}

@@ -102,8 +102,8 @@ async fn a_row_of_another_program_keeps_its_types_when_it_is_replaced() {
     .map(|(name, value)| (name.to_owned(), value))
     .into();
     assert_eq!(stored.row.properties, expected);
-    assert_eq!(store.scan(TABLE, &Range::new("p", "", "~"), 10).await.unwrap().rows, [stored.clone()]);
-    assert_eq!(store.scan_table(TABLE).try_collect::<Vec<_>>().await.unwrap(), [stored.clone()]);
+    assert_eq!(store.scan(TABLE, &Range::new("p", "", "~"), 10).await.unwrap().rows, std::slice::from_ref(&stored));
+    assert_eq!(store.scan_table(TABLE).try_collect::<Vec<_>>().await.unwrap(), std::slice::from_ref(&stored));
 
     store.put(TABLE, &stored.row, &Put::Replace(stored.etag)).await.unwrap();
     let entity = theirs.partition_key_client("p").entity_client("r").get::<Value>().await.unwrap().entity;
@@ -258,6 +258,24 @@ async fn what_may_happen_twice_is_tried_again() {
     let delete = stub().await;
     through(delete.port, &connection).delete(TABLE, &key(), &When::Any).await.unwrap();
     assert_eq!((direct.get(TABLE, &key()).await.unwrap(), delete.seen().len()), (None, 3));
+}
+
+#[tokio::test]
+async fn an_upsert_never_answers_that_a_condition_failed() {
+    let (direct, connection) = on_azurite();
+    for status in [404, 409, 412] {
+        let meet = move |_: &_, number| match number {
+            0 => Action::Answer(status, String::new(), String::new()),
+            _ => Action::Pass,
+        };
+        let stub = Stub::before(Azurite::start().port(), meet).await;
+        through(stub.port, &connection).put(TABLE, &row("x"), &Put::Upsert).await.unwrap();
+        assert_eq!(stub.seen().len(), 2);
+        let always = move |_: &_, _| Action::Answer(status, String::new(), String::new());
+        let stub = Stub::before(Azurite::start().port(), always).await;
+        unavailable(through(stub.port, &connection).put(TABLE, &row("x"), &Put::Upsert).await);
+    }
+    assert_eq!(direct.get(TABLE, &key()).await.unwrap().unwrap().row, row("x"));
 }
 
 #[tokio::test]

@@ -282,11 +282,11 @@ fn condition(when: &When) -> IfMatchCondition {
     }
 }
 
-/// An upsert depends on no row. Azurite still answers 409 or 404 when two of them, or one and a delete, meet: it looks
-/// for the row in one step and writes in the next. Trying again is right.
+/// An upsert depends on no row, so these can only mean that it met another write of the same row half-way: Azurite, for
+/// one, looks for the row in one step and writes in the next. Trying again is right, and telling the caller is not.
 fn unconditional(fault: Fault) -> Fault {
     match fault.status {
-        Some(404 | 409) if !fault.table_missing => Fault { status: None, transient: true, ..fault },
+        Some(404 | 409 | 412) if !fault.table_missing => Fault { status: None, transient: true, ..fault },
         _ => fault,
     }
 }

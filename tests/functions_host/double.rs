@@ -333,7 +333,8 @@ async fn the_handler_gets_its_settings() {
     let started = FunctionsHost::start(folder.path(), Mode::Proxy, &[("TWO", "environment")]).await;
     let host = started.unwrap_or_else(|error| panic!("{error}"));
     let seen = echo_raw(&host, "/api/x", "").await;
-    let variables: HashMap<String, String> = serde_json::from_value(seen["environment"].clone()).expect("pairs");
+    let pairs: Vec<(String, String)> = serde_json::from_value(seen["environment"].clone()).expect("pairs");
+    let variables: HashMap<String, String> = pairs.into_iter().collect();
     assert_eq!((&*variables["ONE"], &*variables["TWO"]), ("local", "environment"));
     assert_eq!(
         variables["FUNCTIONS_CUSTOMHANDLER_PORT"],

@@ -1,7 +1,7 @@
 //! Builds the program, for the service's images or for this machine.
 //!
 //! The service's images are older than most build machines, and a program linked here may ask for a newer C library
-//! than they have. zig links against any version of glibc; it and cargo-zigbuild are ordinary PyPI packages.
+//! than they have. zig links against any version of glibc; it and cargo-zigbuild are ordinary Python packages.
 
 use std::{
     fs,
@@ -22,9 +22,7 @@ pub fn for_the_service(repository: &Path) -> Result<PathBuf> {
     let tools = tools(&repository.join("target").join("packaging"))?;
     // zigbuild takes the oldest glibc to run on after a dot.
     let target = format!("x86_64-unknown-linux-gnu.{OLDEST_GLIBC}");
-    step(&format!(
-        "Building crosswalk for {target} (some minutes the first time)"
-    ));
+    step(&format!("Building crosswalk for {target} (some minutes the first time)"));
     let mut build = Command::new(executable(tools.join("bin").join("cargo-zigbuild")));
     build
         .env("CARGO_ZIGBUILD_ZIG_PATH", executable(tools.join("ziglang").join("zig")))
@@ -83,19 +81,10 @@ fn tools(packaging: &Path) -> Result<PathBuf> {
     if partial.exists() {
         fs::remove_dir_all(&partial)?;
     }
-    step(&format!(
-        "Fetching cargo-zigbuild {ZIGBUILD} and zig {ZIG} from PyPI (once, about 100 MB)"
-    ));
+    step(&format!("Fetching cargo-zigbuild {ZIGBUILD} and zig {ZIG} from PyPI (once, about 100 MB)"));
     let python = if cfg!(windows) { "python" } else { "python3" };
     let status = Command::new(python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-warn-script-location",
-            "--target",
-        ])
+        .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-warn-script-location", "--target"])
         .arg(&partial)
         .args([format!("cargo-zigbuild=={ZIGBUILD}"), format!("ziglang=={ZIG}")])
         .env("PIP_ROOT_USER_ACTION", "ignore")
@@ -114,9 +103,5 @@ fn tools(packaging: &Path) -> Result<PathBuf> {
 }
 
 fn executable(path: PathBuf) -> PathBuf {
-    if cfg!(windows) {
-        path.with_extension("exe")
-    } else {
-        path
-    }
+    if cfg!(windows) { path.with_extension("exe") } else { path }
 }

@@ -54,10 +54,7 @@ impl From<object::Error> for Refused {
 const BUILD: &str = "build it for x86_64-unknown-linux-gnu.2.31, as this command does when no --binary is given";
 
 fn refused(reason: impl Into<String>, remedy: &'static str) -> Refused {
-    Refused {
-        reason: reason.into(),
-        remedy,
-    }
+    Refused { reason: reason.into(), remedy }
 }
 
 /// Refuses a program that would make cold starts slow.
@@ -66,10 +63,7 @@ pub fn check_size(bytes: u64) -> Result<(), Refused> {
         return Ok(());
     }
     let reason = format!("has {bytes} bytes, more than the {MOST_BYTES} that a quick cold start allows");
-    Err(refused(
-        reason,
-        "build it with --release, and look for a new heavy dependency",
-    ))
+    Err(refused(reason, "build it with --release, and look for a new heavy dependency"))
 }
 
 /// The highest version of the C library that `program` asks for; none when it is static.
@@ -81,10 +75,7 @@ pub fn check_target(program: &[u8]) -> Result<Option<Version>, Refused> {
         .map_err(|_| refused("is not a 64-bit program, or is cut short", BUILD))?;
     let endian = header.endian()?;
     if header.e_machine(endian) != EM_X86_64 {
-        return Err(refused(
-            format!("is for another processor ({:?})", header.e_machine(endian)),
-            BUILD,
-        ));
+        return Err(refused(format!("is for another processor ({:?})", header.e_machine(endian)), BUILD));
     }
     if ![ET_EXEC, ET_DYN].contains(&header.e_type(endian)) {
         return Err(refused("is not executable (an object file or a core dump)", BUILD));
@@ -93,10 +84,9 @@ pub fn check_target(program: &[u8]) -> Result<Option<Version>, Refused> {
     check_loader(&file)?;
     check_libraries(&file)?;
     match newest_glibc(&file)? {
-        Some(version) if version > OLDEST_GLIBC => Err(refused(
-            format!("needs glibc {version}, the service's images have {OLDEST_GLIBC}"),
-            BUILD,
-        )),
+        Some(version) if version > OLDEST_GLIBC => {
+            Err(refused(format!("needs glibc {version}, the service's images have {OLDEST_GLIBC}"), BUILD))
+        }
         newest => Ok(newest),
     }
 }
@@ -116,11 +106,7 @@ fn check_loader(file: &Elf) -> Result<(), Refused> {
         }
     }
     // A shared library has the type of a position-independent program, but neither loader nor entry point.
-    if file.entry() == 0 {
-        Err(refused("is a shared library, not a program", BUILD))
-    } else {
-        Ok(())
-    }
+    if file.entry() == 0 { Err(refused("is a shared library, not a program", BUILD)) } else { Ok(()) }
 }
 
 fn check_libraries(file: &Elf) -> Result<(), Refused> {
@@ -129,10 +115,7 @@ fn check_libraries(file: &Elf) -> Result<(), Refused> {
         let name = String::from_utf8_lossy(library.name());
         if !LIBRARIES.contains(&&*name) {
             let reason = format!("needs the library {name}, which the service's images may not have");
-            return Err(refused(
-                reason,
-                "link it statically or do without it (rustls, not OpenSSL)",
-            ));
+            return Err(refused(reason, "link it statically or do without it (rustls, not OpenSSL)"));
         }
     }
     Ok(())

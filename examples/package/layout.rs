@@ -35,10 +35,7 @@ pub fn lay_out(repository: &Path, program: &Path, out: &Path) -> Result<Vec<Entr
     );
     remove_previous(out)?;
 
-    let mut folder = Folder {
-        root: out,
-        entries: Vec::new(),
-    };
+    let mut folder = Folder { root: out, entries: Vec::new() };
     for name in FILES {
         folder.copy(&repository.join(name), Path::new(name))?;
     }
@@ -63,9 +60,7 @@ pub fn lay_out(repository: &Path, program: &Path, out: &Path) -> Result<Vec<Entr
 /// Removes what an earlier run laid out, and only that: a function that is gone from the repository must not live on,
 /// and a folder of someone else's files must not be emptied because of a mistyped `--out`.
 fn remove_previous(out: &Path) -> Result<()> {
-    let names = fs::read_dir(out)?
-        .map(|entry| Ok(entry?.file_name()))
-        .collect::<Result<Vec<_>>>()?;
+    let names = fs::read_dir(out)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
     let ours = FILES.iter().all(|file| out.join(file).exists());
     ensure!(
         names.is_empty() || ours,
@@ -98,10 +93,7 @@ impl Folder<'_> {
         }
         let bytes = fs::copy(source, &target)
             .with_context(|| format!("{}: can't be copied to {}", source.display(), target.display()))?;
-        self.entries.push(Entry {
-            path: inside.to_owned(),
-            bytes,
-        });
+        self.entries.push(Entry { path: inside.to_owned(), bytes });
         Ok(())
     }
 

@@ -24,8 +24,8 @@ use clap::Parser;
 /// lays out host.json, one folder per function, the manifests and the program. A program that could not run on the
 /// service is refused here, since the publishing tools upload anything and the service then only answers 500.
 ///
-/// Needs, the first time: Python 3 with pip. The cross linker (zig, through cargo-zigbuild) comes from PyPI into
-/// target/packaging; nothing is installed outside this repository.
+/// Needs, the first time: Python 3 with pip. The cross linker (zig, through cargo-zigbuild) is a Python package that goes
+/// into target/packaging; nothing is installed outside this repository.
 #[derive(Parser)]
 #[command(name = "package", after_help = EXAMPLES)]
 struct Arguments {
@@ -63,11 +63,7 @@ fn package(arguments: &Arguments) -> Result<()> {
         None if arguments.local => build::for_this_machine(repository)?,
         None => build::for_the_service(repository)?,
     };
-    let checked = if arguments.local {
-        "not checked".to_owned()
-    } else {
-        check(&program)?
-    };
+    let checked = if arguments.local { "not checked".to_owned() } else { check(&program)? };
 
     step(&format!("Laying out {}", arguments.out.display()));
     let entries = layout::lay_out(repository, &program, &arguments.out)?;
@@ -75,11 +71,7 @@ fn package(arguments: &Arguments) -> Result<()> {
     for entry in &entries {
         println!("  {:<44} {:>9}", entry.path.display().to_string(), size(entry.bytes));
     }
-    println!(
-        "\n  {} files, {} ({checked})",
-        entries.len(),
-        size(entries.iter().map(|entry| entry.bytes).sum())
-    );
+    println!("\n  {} files, {} ({checked})", entries.len(), size(entries.iter().map(|entry| entry.bytes).sum()));
     println!("\nNext:\n  cd {}", arguments.out.display());
     println!("  func start                              # serve it here, behind the Functions host");
     if !arguments.local {
@@ -97,10 +89,7 @@ fn check(program: &Path) -> Result<String> {
         Some(glibc) => format!("glibc {glibc}"),
         None => "no C library".to_owned(),
     };
-    Ok(format!(
-        "x86-64 Linux, needs {libc}, the service has {}",
-        elf::OLDEST_GLIBC
-    ))
+    Ok(format!("x86-64 Linux, needs {libc}; the service has {} or newer", elf::OLDEST_GLIBC))
 }
 
 fn step(text: &str) {
@@ -109,17 +98,14 @@ fn step(text: &str) {
 
 /// Coloured on a terminal, plain in a log.
 fn paint(colour: &str, text: &str) -> String {
-    if stderr().is_terminal() {
-        format!("\x1b[{colour}m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    if stderr().is_terminal() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
+/// To one decimal, in whole numbers.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+        1_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
     }
 }

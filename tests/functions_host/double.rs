@@ -15,17 +15,11 @@ use crate::{
 };
 
 async fn start(folder: &Path, mode: Mode) -> FunctionsHost {
-    FunctionsHost::start(folder, mode, &[])
-        .await
-        .unwrap_or_else(|error| panic!("{error}"))
+    FunctionsHost::start(folder, mode, &[]).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn client() -> Client {
-    Client::builder()
-        .redirect(Policy::none())
-        .timeout(DEADLINE)
-        .build()
-        .expect("a client")
+    Client::builder().redirect(Policy::none()).timeout(DEADLINE).build().expect("a client")
 }
 
 /// Sends bytes as they are, since an HTTP client would tidy them. Answers status and body.
@@ -36,15 +30,8 @@ async fn send_raw(host: &FunctionsHost, request: &str) -> (u16, String) {
     let mut answer = String::new();
     let read = tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await;
     read.expect("it answers in time").expect("it answers text");
-    let status = answer
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .expect("a status line");
-    let body = answer
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body.to_owned())
-        .unwrap_or_default();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
     (status, body)
 }
 
@@ -66,23 +53,10 @@ fn headers(seen: &Value) -> HashMap<String, Vec<String>> {
 
 #[tokio::test]
 async fn the_first_name_wins_not_the_most_specific_route() {
-    let trap = folder(&[
-        ("ById", http("orgs/{id}")),
-        ("Me", http("orgs/me")),
-        ("zAll", http("{*path}")),
-    ]);
+    let trap = folder(&[("ById", http("orgs/{id}")), ("Me", http("orgs/me")), ("zAll", http("{*path}"))]);
     let host = start(trap.path(), Mode::Proxy).await;
-    for (path, function) in [
-        ("orgs/me", "ById"),
-        ("orgs/7", "ById"),
-        ("orgs/7/x", "zAll"),
-        ("ORGS/me/", "ById"),
-    ] {
-        client()
-            .get(format!("{}/api/{path}", host.base_url))
-            .send()
-            .await
-            .expect("an answer");
+    for (path, function) in [("orgs/me", "ById"), ("orgs/7", "ById"), ("orgs/7/x", "zAll"), ("ORGS/me/", "ById")] {
+        client().get(format!("{}/api/{path}", host.base_url)).send().await.expect("an answer");
         assert_eq!(host.take_calls(), [function], "{path}");
     }
 }
@@ -93,19 +67,13 @@ async fn names_are_sorted_without_case() {
     let root = ScriptRoot::read(folder.path()).expect("it is valid");
     let names: Vec<&str> = root.functions.iter().map(|function| function.name.as_str()).collect();
     assert_eq!(names, ["A", "b", "C"]);
-    assert_eq!(
-        root.matching("GET", "/api/y").next().map(|function| &*function.name),
-        Some("b")
-    );
+    assert_eq!(root.matching("GET", "/api/y").next().map(|function| &*function.name), Some("b"));
 }
 
 #[test]
 fn functions_in_error_are_named_and_left_out() {
     let mut double_binding = http("twice");
-    double_binding["bindings"]
-        .as_array_mut()
-        .expect("a list")
-        .push(json!({"type": "queue", "direction": "out"}));
+    double_binding["bindings"].as_array_mut().expect("a list").push(json!({"type": "queue", "direction": "out"}));
     let folder = folder(&[
         ("1Bad", http("a")),
         ("Admin", http("administrators")),
@@ -125,10 +93,7 @@ fn functions_in_error_are_named_and_left_out() {
     assert_eq!(names, ["First", "Post", "Put"]);
     let blamed: Vec<&str> = root.errors.iter().filter_map(|error| error.split(':').next()).collect();
     assert_eq!(blamed, ["1Bad", "Admin", "Empty", "Host", "Second", "Twice"]);
-    assert_eq!(
-        root.matching("PUT", "/api/both").next().map(|function| &*function.name),
-        Some("Put")
-    );
+    assert_eq!(root.matching("PUT", "/api/both").next().map(|function| &*function.name), Some("Put"));
 }
 
 #[test]
@@ -169,11 +134,7 @@ async fn paths_and_queries_arrive_rewritten() {
     let folder = folder(&[("All", http("{*path}"))]);
     // As sent; path and query as the proxy and as forwarding pass them on.
     let cases = [
-        (
-            "/api/a%2Fb?k=a&k=b",
-            ("/api/a%252Fb", "k=a&k=b"),
-            ("/api/a%2Fb", "k=a%2Cb"),
-        ),
+        ("/api/a%2Fb?k=a&k=b", ("/api/a%252Fb", "k=a&k=b"), ("/api/a%2Fb", "k=a%2Cb")),
         ("/api/%2541?flag", ("/api/%2541", "flag"), ("/api/A", "flag=")),
         ("/api/a%3Fb?q=a+b", ("/api/a%3Fb", "q=a+b"), ("/api/a", "q=a%20b")),
         ("/API/Caf%C3%A9?", ("/API/Caf%C3%A9", ""), ("/API/Caf%C3%A9", "")),
@@ -184,11 +145,7 @@ async fn paths_and_queries_arrive_rewritten() {
         for (sent, proxied, forwarded) in cases {
             let (path, query) = if mode == Mode::Proxy { proxied } else { forwarded };
             let seen = echo_raw(&host, sent, "").await;
-            assert_eq!(
-                (&seen["path"], &seen["query"]),
-                (&json!(path), &json!(query)),
-                "{sent}, {mode:?}"
-            );
+            assert_eq!((&seen["path"], &seen["query"]), (&json!(path), &json!(query)), "{sent}, {mode:?}");
         }
         let zero = "GET /api/%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         assert_eq!(send_raw(&host, zero).await.0, 400);
@@ -208,10 +165,7 @@ async fn the_proxy_rewrites_headers() {
     assert!(one("host").starts_with("127.0.0.1:"), "{seen:?}");
     assert_ne!(format!("http://{}", one("host")), host.base_url);
     assert_eq!(one("x-forwarded-host"), "public.example");
-    assert_eq!(
-        (one("x-forwarded-for"), one("x-forwarded-proto")),
-        ("127.0.0.1".into(), "http".into())
-    );
+    assert_eq!((one("x-forwarded-for"), one("x-forwarded-proto")), ("127.0.0.1".into(), "http".into()));
     assert_ne!(one("x-azure-functions-invocationid"), "mine");
     assert_eq!(
         (one("user-agent"), one("authorization"), one("cookie")),
@@ -231,10 +185,7 @@ async fn forwarding_rewrites_headers() {
     let host = start(folder.path(), Mode::Forward).await;
     let seen = headers(&echo_raw(&host, "/api/x", SENT).await);
     let one = |name: &str| seen[name].join(", ");
-    assert_eq!(
-        (one("host"), one("x-forwarded-for")),
-        ("public.example".into(), "1.2.3.4".into())
-    );
+    assert_eq!((one("host"), one("x-forwarded-for")), ("public.example".into(), "1.2.3.4".into()));
     assert!(one("x-azure-functions-invocationid").starts_with("mine, "), "{seen:?}");
     assert!(one("user-agent").starts_with("me Azure-Functions-Host/"), "{seen:?}");
     assert_eq!(one("authorization"), "Bearer x");
@@ -249,11 +200,7 @@ async fn bodies_arrive_chunked_only_through_the_proxy() {
         let url = format!("{}/api/x", host.base_url);
         let plain = client().post(&url).body("a body").send().await.expect("an answer");
         let seen: Value = plain.json().await.expect("an echo");
-        assert_eq!(
-            (&seen["method"], &seen["body"]),
-            (&json!("POST"), &json!("a body")),
-            "{mode:?}"
-        );
+        assert_eq!((&seen["method"], &seen["body"]), (&json!("POST"), &json!("a body")), "{mode:?}");
 
         let chunked = "POST /api/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
             3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
@@ -276,20 +223,13 @@ async fn answers_come_back_as_they_are() {
         assert_eq!(response.status(), StatusCode::FOUND, "redirects are not followed");
         let header = |name: &str| response.headers()[name].to_str().expect("text").to_owned();
         assert_eq!(header("location"), "/api/elsewhere");
-        assert_eq!(
-            (header("x-own"), header("x-more")),
-            ("handler".into(), "host".into()),
-            "the handler's header wins"
-        );
+        assert_eq!((header("x-own"), header("x-more")), ("handler".into(), "host".into()), "the handler's header wins");
     }
 }
 
 #[tokio::test]
 async fn the_route_prefix_can_be_another() {
-    let folder = folder_with_host(
-        &[("All", http("x"))],
-        json!({"extensions": {"http": {"routePrefix": "v1"}}}),
-    );
+    let folder = folder_with_host(&[("All", http("x"))], json!({"extensions": {"http": {"routePrefix": "v1"}}}));
     let root = ScriptRoot::read(folder.path()).expect("it is valid");
     assert_eq!(root.matching("GET", "/v1/x").count(), 1);
     assert_eq!(root.matching("GET", "/api/x").count(), 0);
@@ -297,12 +237,7 @@ async fn the_route_prefix_can_be_another() {
 
 #[tokio::test]
 async fn timers_are_called_by_envelope() {
-    let folder = folder(&[
-        ("Tick", timer()),
-        ("Broken", timer()),
-        ("Silent", timer()),
-        ("All", http("{*path}")),
-    ]);
+    let folder = folder(&[("Tick", timer()), ("Broken", timer()), ("Silent", timer()), ("All", http("{*path}"))]);
     let host = start(folder.path(), Mode::Forward).await;
     let answer = host.run_timer("tick").await.expect("it succeeds");
     assert_eq!(answer["Logs"], json!(["ticked"]));
@@ -315,11 +250,7 @@ async fn timers_are_called_by_envelope() {
 
     let admin = |name: &str| format!("{}/admin/functions/{name}", host.base_url);
     let body = json!({"input": ""});
-    for (name, body, status) in [
-        ("Tick", &body, 202),
-        ("Tick", &Value::Null, 400),
-        ("Unknown", &body, 404),
-    ] {
+    for (name, body, status) in [("Tick", &body, 202), ("Tick", &Value::Null, 400), ("Unknown", &body, 404)] {
         let response = client().post(admin(name)).json(body).send().await.expect("an answer");
         assert_eq!(response.status().as_u16(), status, "{name} {body}");
     }
@@ -336,10 +267,7 @@ async fn the_handler_gets_its_settings() {
     let pairs: Vec<(String, String)> = serde_json::from_value(seen["environment"].clone()).expect("pairs");
     let variables: HashMap<String, String> = pairs.into_iter().collect();
     assert_eq!((&*variables["ONE"], &*variables["TWO"]), ("local", "environment"));
-    assert_eq!(
-        variables["FUNCTIONS_CUSTOMHANDLER_PORT"],
-        variables["FUNCTIONS_HTTPWORKER_PORT"]
-    );
+    assert_eq!(variables["FUNCTIONS_CUSTOMHANDLER_PORT"], variables["FUNCTIONS_HTTPWORKER_PORT"]);
     assert_eq!(variables["FUNCTIONS_APP_ROOT_PATH"], folder.path().to_string_lossy());
     assert!(variables.contains_key("FUNCTIONS_CUSTOMHANDLER_WORKER_ID"));
 
@@ -354,8 +282,7 @@ async fn exit(host: &FunctionsHost, code: u8) {
     let url = format!("{}/api/x?exit={code}", host.base_url);
     let response = client().post(url).body("x").send().await.expect("an answer");
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    host.wait_for(|state| !matches!(state, State::Ready { pid: same, .. } if *same == pid))
-        .await;
+    host.wait_for(|state| !matches!(state, State::Ready { pid: same, .. } if *same == pid)).await;
 }
 
 #[tokio::test]
@@ -369,11 +296,7 @@ async fn exit_codes_decide_about_a_restart() {
     exit(&host, 1).await;
     let state = host.wait_for(|state| *state != State::Starting).await;
     assert!(matches!(state, State::ShutDown(_)), "{state:?} after the third failure");
-    let response = client()
-        .get(format!("{}/api/x", host.base_url))
-        .send()
-        .await
-        .expect("an answer");
+    let response = client().get(format!("{}/api/x", host.base_url)).send().await.expect("an answer");
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -383,11 +306,7 @@ async fn exit_code_0_is_the_end() {
     let host = start(folder.path(), Mode::Proxy).await;
     exit(&host, 0).await;
     assert_eq!(host.wait_for(|state| *state != State::Starting).await, State::Exited);
-    let response = client()
-        .get(format!("{}/api/x", host.base_url))
-        .send()
-        .await
-        .expect("an answer");
+    let response = client().get(format!("{}/api/x", host.base_url)).send().await.expect("an answer");
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(response.text().await.expect("a body"), "");
 }
@@ -401,8 +320,6 @@ async fn a_handler_that_can_not_start_is_reported_with_its_output() {
             "arguments": ["-c", "echo the setting %NAME% is wrong; exit 3"],
         }}}),
     );
-    let error = FunctionsHost::start(folder.path(), Mode::Proxy, &[("NAME", "PORT")])
-        .await
-        .expect_err("it fails");
+    let error = FunctionsHost::start(folder.path(), Mode::Proxy, &[("NAME", "PORT")]).await.expect_err("it fails");
     assert!(error.contains("the setting PORT is wrong"), "{error}");
 }

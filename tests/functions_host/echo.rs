@@ -68,11 +68,9 @@ pub fn write(path: &Path, value: &Value) {
 #[tokio::test]
 #[ignore = "no test: the program that the double starts"]
 async fn serve() {
-    let variables: Vec<(String, String)> = std::env::vars().collect();
-    let Some((_, port)) = variables
-        .iter()
-        .find(|(name, _)| name == "FUNCTIONS_CUSTOMHANDLER_PORT")
-    else {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let variables: Vec<(String, String)> = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    let Some((_, port)) = variables.iter().find(|(name, _)| name == "FUNCTIONS_CUSTOMHANDLER_PORT") else {
         return; // Someone runs the ignored tests.
     };
     let address = format!("127.0.0.1:{port}");
@@ -85,31 +83,28 @@ async fn serve() {
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(warp::header::headers_cloned())
         .and(warp::body::bytes())
-        .map(move |method, path: FullPath, query: String, headers, body| {
-            answer(method, path.as_str(), &query, headers, body, &variables)
+        .map(move |method: Method, path: FullPath, query: String, headers: HeaderMap, body: Bytes| {
+            answer(&method, path.as_str(), &query, &headers, &body, &variables)
         });
     warp::serve(routes).incoming(listener).run().await;
 }
 
 fn answer(
-    method: Method,
+    method: &Method,
     path: &str,
     query: &str,
-    headers: HeaderMap,
-    body: Bytes,
+    headers: &HeaderMap,
+    body: &Bytes,
     variables: &[(String, String)],
 ) -> Response<String> {
-    let body = String::from_utf8_lossy(&body).into_owned();
+    let body = String::from_utf8_lossy(body).into_owned();
     if let Some(code) = query.strip_prefix("exit=") {
         process::exit(code.parse().expect("an exit code"));
     }
     match path {
         "/Tick" => {
             let received: Value = serde_json::from_str(&body).expect("an envelope");
-            return reply(
-                200,
-                &json!({"Outputs": {}, "Logs": ["ticked"], "ReturnValue": received}),
-            );
+            return reply(200, &json!({"Outputs": {}, "Logs": ["ticked"], "ReturnValue": received}));
         }
         "/Broken" => return reply(500, &json!({"Logs": ["never seen"]})),
         "/Silent" => return Response::new(String::new()),
@@ -119,30 +114,21 @@ fn answer(
         .iter()
         .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
-    let status = query
-        .strip_prefix("status=")
-        .and_then(|status| status.parse().ok())
-        .unwrap_or(200);
+    let status = query.strip_prefix("status=").and_then(|status| status.parse().ok()).unwrap_or(200);
     let seen = json!({
         "method": method.as_str(), "path": path, "query": query, "headers": received, "body": body,
         "environment": variables,
     });
     let mut response = reply(status, &seen);
-    response
-        .headers_mut()
-        .insert("location", "/api/elsewhere".parse().expect("a header"));
-    response
-        .headers_mut()
-        .insert("x-own", "handler".parse().expect("a header"));
+    response.headers_mut().insert("location", "/api/elsewhere".parse().expect("a header"));
+    response.headers_mut().insert("x-own", "handler".parse().expect("a header"));
     response
 }
 
 fn reply(status: u16, json: &Value) -> Response<String> {
     let mut response = Response::new(json.to_string());
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-    response
-        .headers_mut()
-        .insert("content-type", "application/json".parse().expect("a header"));
+    response.headers_mut().insert("content-type", "application/json".parse().expect("a header"));
     response
 }
 

@@ -4,6 +4,8 @@
 //! [`packaged`] drives the real program through it, [`routes`] compares the function folders with the route table,
 //! [`packaging`] tests the packaging command's layout and its checks.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on says why and ends")]
+
 mod double;
 mod echo;
 mod host;

@@ -58,21 +58,11 @@ fn the_folder_holds_what_the_service_needs_and_nothing_else() {
         others.iter().map(String::as_str).collect::<Vec<_>>(),
         [".funcignore", "crosswalk", "host.json", "local.settings.json"]
     );
-    let mode = fs::metadata(out.join(PROGRAM))
-        .expect("it is there")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(out.join(PROGRAM)).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
     let root = ScriptRoot::read(&out).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(
-        root.program, PROGRAM,
-        "literally, or publishing makes nothing executable"
-    );
-    assert_eq!(
-        root.functions.len(),
-        files(&repository().join("functions")).len() - 1,
-        "all but the README"
-    );
+    assert_eq!(root.program, PROGRAM, "literally, or publishing makes nothing executable");
+    assert_eq!(root.functions.len(), files(&repository().join("functions")).len() - 1, "all but the README");
 }
 
 #[test]
@@ -93,10 +83,7 @@ fn a_second_run_replaces_the_first_and_keeps_what_is_not_its_own() {
     let mut expected = first;
     expected.insert(out.join("data/crosswalk.redb"));
     assert_eq!(files(&out), expected);
-    assert_eq!(
-        fs::read_to_string(out.join(PROGRAM)).expect("it is there"),
-        "a newer program"
-    );
+    assert_eq!(fs::read_to_string(out.join(PROGRAM)).expect("it is there"), "a newer program");
 }
 
 #[test]
@@ -104,13 +91,9 @@ fn a_folder_of_someone_else_is_left_alone() {
     let temporary = TempDir::new().expect("a temporary folder");
     let precious = temporary.path().join("precious");
     fs::write(&precious, "mine").expect("it can be written");
-    let error = lay_out(repository(), &precious, temporary.path())
-        .expect_err("it is refused")
-        .to_string();
+    let error = lay_out(repository(), &precious, temporary.path()).expect_err("it is refused").to_string();
     assert!(error.contains("choose another"), "{error}");
-    let error = lay_out(repository(), &precious, repository())
-        .expect_err("it is refused")
-        .to_string();
+    let error = lay_out(repository(), &precious, repository()).expect_err("it is refused").to_string();
     assert!(error.contains("the repository itself"), "{error}");
     assert_eq!(files(temporary.path()).len(), 1);
 }
@@ -145,21 +128,13 @@ fn replace(program: &mut [u8], old: &str, new: &str) {
 fn only_x86_64_programs_are_taken() {
     assert!(refusal(b"#!/bin/sh\n").contains("no ELF header"));
     assert!(refusal(&program()[..40]).contains("cut short"));
-    for (at, byte, reason) in [
-        (4, 1, "64-bit"),
-        (18, 183, "another processor"),
-        (16, 1, "not executable"),
-    ] {
+    for (at, byte, reason) in [(4, 1, "64-bit"), (18, 183, "another processor"), (16, 1, "not executable")] {
         let mut changed = program();
         changed[at] = byte;
         assert!(refusal(&changed).contains(reason), "{}", refusal(&changed));
     }
     let mut musl = program();
-    replace(
-        &mut musl,
-        "/lib64/ld-linux-x86-64.so.2",
-        "/lib/ld-musl-x86_64.so.1\0\0\0",
-    );
+    replace(&mut musl, "/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1\0\0\0");
     assert!(refusal(&musl).contains("the loader"), "{}", refusal(&musl));
 }
 
@@ -167,11 +142,7 @@ fn only_x86_64_programs_are_taken() {
 fn a_newer_c_library_or_a_further_library_is_refused() {
     let mut newer = program();
     replace(&mut newer, "\0GLIBC_2.2.5\0", "\0GLIBC_2.999\0");
-    assert!(
-        refusal(&newer).contains("needs glibc 2.999, the service's images have 2.31"),
-        "{}",
-        refusal(&newer)
-    );
+    assert!(refusal(&newer).contains("needs glibc 2.999, the service's images have 2.31"), "{}", refusal(&newer));
 
     let mut private = program();
     replace(&mut private, "\0GLIBC_2.2.5\0", "\0GLIBC_PRIVA\0");
@@ -179,11 +150,7 @@ fn a_newer_c_library_or_a_further_library_is_refused() {
 
     let mut further = program();
     replace(&mut further, "\0libc.so.6\0", "\0libz.so.6\0");
-    assert!(
-        refusal(&further).contains("needs the library libz.so.6"),
-        "{}",
-        refusal(&further)
-    );
+    assert!(refusal(&further).contains("needs the library libz.so.6"), "{}", refusal(&further));
 }
 
 #[test]
@@ -196,9 +163,7 @@ fn the_newest_symbol_decides() {
             replace(&mut old, &newer, older);
         }
     }
-    let found = check_target(&old)
-        .expect("it is taken")
-        .expect("it is linked with the C library");
+    let found = check_target(&old).expect("it is taken").expect("it is linked with the C library");
     assert!(found <= OLDEST_GLIBC, "{found}");
 }
 

@@ -21,9 +21,7 @@ pub fn timer(function: &str, binding: &str) -> Value {
 pub fn read(status: u16, content_type: &str, body: &[u8]) -> Result<Value, String> {
     let text = String::from_utf8_lossy(body);
     if !(200..300).contains(&status) {
-        return Err(format!(
-            "Response status code does not indicate success: {status} {text}"
-        ));
+        return Err(format!("Response status code does not indicate success: {status} {text}"));
     }
     if body.is_empty() {
         return Err("an empty answer: the invocation would hang until functionTimeout".to_owned());
@@ -51,22 +49,10 @@ pub fn read(status: u16, content_type: &str, body: &[u8]) -> Result<Value, Strin
 #[test]
 fn answers_that_the_host_takes() {
     let json = "application/json";
-    for body in [
-        r#"{"Outputs":{},"Logs":["a"],"ReturnValue":null}"#,
-        r#"{"Outputs":null,"Logs":null}"#,
-        "{}",
-    ] {
+    for body in [r#"{"Outputs":{},"Logs":["a"],"ReturnValue":null}"#, r#"{"Outputs":null,"Logs":null}"#, "{}"] {
         assert!(read(200, json, body.as_bytes()).is_ok(), "{body}");
     }
-    for body in [
-        "",
-        "ok",
-        "[]",
-        r#"{"Outputs":[]}"#,
-        r#"{"Logs":"a"}"#,
-        r#"{"Logs":[1]}"#,
-        r#"{"outputs":{}}"#,
-    ] {
+    for body in ["", "ok", "[]", r#"{"Outputs":[]}"#, r#"{"Logs":"a"}"#, r#"{"Logs":[1]}"#, r#"{"outputs":{}}"#] {
         assert!(read(200, json, body.as_bytes()).is_err(), "{body}");
     }
     assert!(read(500, json, b"{}").is_err());

@@ -22,7 +22,7 @@ use super::{leash::Leash, proxy, script_root::ScriptRoot};
 const POLL: Duration = Duration::from_millis(25);
 const INITIALIZATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The third failure, each within this time of the one before, ends the host.
-const FAILURES_APART: Duration = Duration::from_secs(30 * 60);
+const FAILURES_APART: Duration = Duration::from_mins(30);
 const MOST_FAILURES: usize = 3;
 /// How long the lines of a handler that has ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -68,22 +68,14 @@ impl Handler {
         let (print, console) = watch::channel(Vec::new());
         let program = Program {
             path: program_path(root),
-            arguments: root
-                .arguments
-                .iter()
-                .map(|argument| expand(argument, &environment))
-                .collect(),
+            arguments: root.arguments.iter().map(|argument| expand(argument, &environment)).collect(),
             folder: root.folder.clone(),
             environment,
             print,
         };
         let (announce, state) = watch::channel(State::Starting);
         let supervisor = tokio::spawn(supervise(program, announce));
-        Self {
-            state,
-            console,
-            supervisor,
-        }
+        Self { state, console, supervisor }
     }
 
     /// Waits while the handler is being started, as the host lets calls wait.
@@ -165,20 +157,13 @@ impl Program {
     /// One life of the handler, from start to exit.
     async fn run(&self, announce: &watch::Sender<State>) -> Result<ExitStatus, String> {
         let address = free_address().await.map_err(|error| format!("no free port: {error}"))?;
-        let mut process = Process(
-            self.spawn(address)
-                .map_err(|error| format!("{}: {error}", self.path.display()))?,
-        );
+        let mut process = Process(self.spawn(address).map_err(|error| format!("{}: {error}", self.path.display()))?);
         let child = &mut process.0;
         let pid = child.id();
         let _leash = Leash::tie(pid).map_err(|error| format!("sh: {error}"))?;
         let output = relay(child.stdout.take(), &self.print, |_| Severity::Information);
         let errors = relay(child.stderr.take(), &self.print, |text| {
-            if text.to_lowercase().contains("warn") {
-                Severity::Warning
-            } else {
-                Severity::Error
-            }
+            if text.to_lowercase().contains("warn") { Severity::Warning } else { Severity::Error }
         });
 
         let ready = tokio::time::timeout(INITIALIZATION_TIMEOUT, answers(address));
@@ -243,11 +228,7 @@ async fn ended(child: &mut Child) -> io::Result<ExitStatus> {
 /// In the folder if it is there, else looked up on the path.
 fn program_path(root: &ScriptRoot) -> PathBuf {
     let inside = root.folder.join(&root.program);
-    if inside.is_file() {
-        inside
-    } else {
-        PathBuf::from(&root.program)
-    }
+    if inside.is_file() { inside } else { PathBuf::from(&root.program) }
 }
 
 /// Replaces `%NAME%` by that setting, by nothing when there is none.
@@ -285,10 +266,7 @@ async fn answers(address: SocketAddr) {
 #[cfg(unix)]
 fn exit_code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(-1)
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
 #[cfg(not(unix))]
@@ -306,16 +284,9 @@ fn relay(
     let print = print.clone();
     thread::spawn(move || {
         let _open = open; // Dropped at the end, which the receiver notices.
-        for text in pipe
-            .into_iter()
-            .flat_map(|pipe| BufReader::new(pipe).lines())
-            .map_while(Result::ok)
-        {
+        for text in pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok) {
             println!("[handler] {text}"); // Shown when the test fails.
-            let line = Line {
-                severity: severity(&text),
-                text,
-            };
+            let line = Line { severity: severity(&text), text };
             print.send_modify(|lines| lines.push(line));
         }
     });

@@ -23,7 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Collected, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
@@ -74,22 +74,11 @@ impl FunctionsHost {
             return Err(format!("the handler did not start: {failed:?}\n{}", console.join("\n")));
         }
 
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .map_err(|error| error.to_string())?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
         let base_url = format!("http://{}", listener.local_addr().map_err(|error| error.to_string())?);
-        let inner = Arc::new(Inner {
-            root,
-            mode,
-            handler,
-            calls: Mutex::default(),
-        });
+        let inner = Arc::new(Inner { root, mode, handler, calls: Mutex::default() });
         let listening = tokio::spawn(listen(listener, Arc::clone(&inner)));
-        Ok(Self {
-            base_url,
-            inner,
-            listening,
-        })
+        Ok(Self { base_url, inner, listening })
     }
 
     /// The functions that were called since the last time this was asked.
@@ -161,10 +150,7 @@ impl Inner {
         let Some(decoded) = rewriting::decode(request.uri().path()) else {
             return answer(StatusCode::BAD_REQUEST, "");
         };
-        let admin = decoded
-            .split('/')
-            .nth(1)
-            .is_some_and(|first| first.eq_ignore_ascii_case("admin"));
+        let admin = decoded.split('/').nth(1).is_some_and(|first| first.eq_ignore_ascii_case("admin"));
         if admin {
             return self.answer_admin(request, &decoded).await;
         }
@@ -176,24 +162,16 @@ impl Inner {
                 answer(StatusCode::NOT_FOUND, "")
             };
         };
-        self.calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(function.name.clone());
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(function.name.clone());
         let handler = match self.handler.settled().await {
             State::Ready { address, .. } => address,
             State::ShutDown(_) => return answer(StatusCode::SERVICE_UNAVAILABLE, "Function host is not running."),
             // The proxy tries ten times to connect before it says so.
             State::Starting | State::Exited => return answer(StatusCode::INTERNAL_SERVER_ERROR, ""),
         };
-        let route = Route {
-            handler,
-            client,
-            decoded: &decoded,
-        };
-        let mut response = match proxy::send(self.mode, request, route).await {
-            Ok(response) => response,
-            Err(_) => return answer(StatusCode::INTERNAL_SERVER_ERROR, ""),
+        let route = Route { handler, client, decoded: &decoded };
+        let Ok(mut response) = proxy::send(self.mode, request, route).await else {
+            return answer(StatusCode::INTERNAL_SERVER_ERROR, "");
         };
         for (name, value) in &self.root.custom_headers {
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
@@ -206,33 +184,15 @@ impl Inner {
     async fn answer_admin(self: &Arc<Self>, request: Request<Incoming>, decoded: &str) -> Response<AnyBody> {
         let path = decoded.trim_matches('/').to_lowercase();
         if path == "admin/host/status" && request.method() == Method::GET {
-            return answer(
-                StatusCode::OK,
-                &json!({"state": "Running", "version": proxy::VERSION}).to_string(),
-            );
+            return answer(StatusCode::OK, &json!({"state": "Running", "version": proxy::VERSION}).to_string());
         }
-        let name = path
-            .strip_prefix("admin/functions/")
-            .filter(|_| request.method() == Method::POST);
-        let function = name.and_then(|name| {
-            self.root
-                .functions
-                .iter()
-                .find(|one| one.name.eq_ignore_ascii_case(name))
-        });
+        let name = path.strip_prefix("admin/functions/").filter(|_| request.method() == Method::POST);
+        let function = name.and_then(|name| self.root.functions.iter().find(|one| one.name.eq_ignore_ascii_case(name)));
         let Some(function) = function.map(|function| function.name.clone()) else {
             return answer(StatusCode::NOT_FOUND, "");
         };
-        let body = request
-            .into_body()
-            .collect()
-            .await
-            .map(|body| body.to_bytes())
-            .unwrap_or_default();
-        if serde_json::from_slice::<Value>(&body)
-            .ok()
-            .is_none_or(|body| body.get("input").is_none())
-        {
+        let body = request.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
+        if serde_json::from_slice::<Value>(&body).ok().is_none_or(|body| body.get("input").is_none()) {
             return answer(StatusCode::BAD_REQUEST, "");
         }
         let inner = Arc::clone(self);
@@ -241,25 +201,17 @@ impl Inner {
     }
 
     async fn run_timer(&self, function: &str) -> Result<Value, String> {
-        let found = self
-            .root
-            .functions
-            .iter()
-            .find(|one| one.name.eq_ignore_ascii_case(function));
+        let found = self.root.functions.iter().find(|one| one.name.eq_ignore_ascii_case(function));
         let Some((name, Trigger::Timer { binding })) = found.map(|found| (&found.name, &found.trigger)) else {
             return Err(format!("{function}: there is no timer function of that name"));
         };
-        self.calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(name.clone());
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
         let State::Ready { address, .. } = self.handler.settled().await else {
             return Err("the handler is not running".to_owned());
         };
         let envelope = envelope::timer(name, binding).to_string();
-        let (status, kind, body) = proxy::post_envelope(address, name, envelope)
-            .await
-            .map_err(|error| error.to_string())?;
+        let (status, kind, body) =
+            proxy::post_envelope(address, name, envelope).await.map_err(|error| error.to_string())?;
         envelope::read(status, &kind, &body)
     }
 }

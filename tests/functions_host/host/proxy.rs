@@ -134,33 +134,22 @@ async fn forwarded(request: Request<Incoming>, route: Route<'_>) -> Result<Respo
         headers.remove(name);
     }
     append(&mut headers, "x-azure-functions-hostversion", VERSION);
-    append(
-        &mut headers,
-        "x-azure-functions-invocationid",
-        &Uuid::new_v4().to_string(),
-    );
+    append(&mut headers, "x-azure-functions-invocationid", &Uuid::new_v4().to_string());
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = format!("{} Azure-Functions-Host/{VERSION}", agent.unwrap_or_default());
     set(&mut headers, "user-agent", agent.trim());
     add_trace(&mut headers);
 
     let query = parts.uri.query().filter(|query| !query.is_empty());
-    let query = query
-        .map(|query| format!("?{}", forwarded_query(query)))
-        .unwrap_or_default();
+    let query = query.map(|query| format!("?{}", forwarded_query(query))).unwrap_or_default();
     let target = format!("{}{query}", forwarded_path(route.decoded));
-    let body = Full::new(body.collect().await?.to_bytes())
-        .map_err(|never| match never {})
-        .boxed();
+    let body = Full::new(body.collect().await?.to_bytes()).map_err(|never| match never {}).boxed();
     let request = outgoing(&parts.method, &target, headers, body)?;
     let stream = TcpStream::connect(route.handler).await?;
     let (mut parts, body) = call(stream, request).await?.into_parts();
     parts.headers.remove(header::TRANSFER_ENCODING);
     let body = Full::new(body.collect().await?.to_bytes());
-    Ok(Response::from_parts(
-        parts,
-        body.map_err(|never| match never {}).boxed(),
-    ))
+    Ok(Response::from_parts(parts, body.map_err(|never| match never {}).boxed()))
 }
 
 /// A call in the host's own envelope: `POST /<Name>` with JSON. Answers status, content type and body.
@@ -170,24 +159,13 @@ pub async fn post_envelope(handler: SocketAddr, name: &str, json: String) -> Res
     set(&mut headers, "content-type", "application/json; charset=utf-8");
     set(&mut headers, "user-agent", &format!("Azure-Functions-Host/{VERSION}"));
     set(&mut headers, "x-azure-functions-hostversion", VERSION);
-    set(
-        &mut headers,
-        "x-azure-functions-invocationid",
-        &Uuid::new_v4().to_string(),
-    );
+    set(&mut headers, "x-azure-functions-invocationid", &Uuid::new_v4().to_string());
     let body = Full::new(Bytes::from(json)).map_err(|never| match never {}).boxed();
     let request = outgoing(&Method::POST, &format!("/{name}"), headers, body)?;
     let response = call(TcpStream::connect(handler).await?, request).await?;
-    let kind = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or_default().to_owned();
-    Ok((
-        response.status().as_u16(),
-        kind,
-        response.into_body().collect().await?.to_bytes(),
-    ))
+    Ok((response.status().as_u16(), kind, response.into_body().collect().await?.to_bytes()))
 }
 
 /// `GET /`, as the host asks until a handler answers.
@@ -241,7 +219,7 @@ fn append(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// .NET's HttpClient adds the host's own trace context only when the client sent none.
+/// .NET's `HttpClient` adds the host's own trace context only when the client sent none.
 fn add_trace(headers: &mut HeaderMap) {
     if !headers.contains_key("traceparent") {
         let (trace, span) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());

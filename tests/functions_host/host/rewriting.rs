@@ -134,16 +134,12 @@ pub fn forwarded_query(raw: &str) -> String {
             None => values.push((key, vec![value])),
         }
     }
-    let pairs = values
-        .iter()
-        .map(|(key, values)| format!("{}={}", encode_query(key), encode_query(&values.join(","))));
+    let pairs = values.iter().map(|(key, values)| format!("{}={}", encode_query(key), encode_query(&values.join(","))));
     pairs.collect::<Vec<_>>().join("&")
 }
 
 fn decode_query(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " "))
-        .decode_utf8_lossy()
-        .into_owned()
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 fn encode_query(text: &str) -> String {
@@ -182,11 +178,7 @@ fn paths_through_the_host() {
     ];
     for (sent, proxied, forwarded) in cases {
         let decoded = decode(sent).unwrap_or_else(|| panic!("{sent} is refused"));
-        assert_eq!(
-            proxied_path(&decoded),
-            proxied.unwrap_or(sent),
-            "{sent} through the proxy"
-        );
+        assert_eq!(proxied_path(&decoded), proxied.unwrap_or(sent), "{sent} through the proxy");
         assert_eq!(forwarded_path(&decoded), forwarded.unwrap_or(sent), "{sent} forwarded");
     }
     assert_eq!(decode("/api/%00"), None);

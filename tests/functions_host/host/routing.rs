@@ -27,21 +27,12 @@ enum Constraint {
 
 impl Template {
     pub fn parse(template: &str) -> Result<Self, String> {
-        let texts: Vec<&str> = template
-            .trim_matches('/')
-            .split('/')
-            .filter(|text| !text.is_empty())
-            .collect();
-        let segments = texts
-            .iter()
-            .map(|text| Segment::parse(text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let texts: Vec<&str> = template.trim_matches('/').split('/').filter(|text| !text.is_empty()).collect();
+        let segments = texts.iter().map(|text| Segment::parse(text)).collect::<Result<Vec<_>, _>>()?;
         let last = segments.len().saturating_sub(1);
         for (index, segment) in segments.iter().enumerate() {
             if index != last && matches!(segment, Segment::CatchAll | Segment::Parameter { optional: true, .. }) {
-                return Err(format!(
-                    "{template}: only the last segment may be optional or catch all"
-                ));
+                return Err(format!("{template}: only the last segment may be optional or catch all"));
             }
         }
         Ok(Self { segments })
@@ -52,12 +43,7 @@ impl Template {
     pub fn matches(&self, path: &str) -> bool {
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
-        let mut tokens = if path.is_empty() {
-            Vec::new()
-        } else {
-            path.split('/').collect()
-        }
-        .into_iter();
+        let mut tokens = if path.is_empty() { Vec::new() } else { path.split('/').collect() }.into_iter();
         for segment in &self.segments {
             let token = tokens.next();
             if token == Some("") {
@@ -77,14 +63,12 @@ impl Template {
 
 impl Segment {
     fn parse(text: &str) -> Result<Self, String> {
-        let Some(parameter) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) else {
-            return if text.contains(['{', '}']) {
-                Err(format!(
-                    "{text}: this double knows only segments that are one parameter or none"
-                ))
-            } else {
-                Ok(Self::Literal(text.to_owned()))
-            };
+        let inside = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        if inside.unwrap_or(text).contains(['{', '}']) {
+            return Err(format!("{text}: this double knows only segments that are one parameter or none"));
+        }
+        let Some(parameter) = inside else {
+            return Ok(Self::Literal(text.to_owned()));
         };
         if parameter.starts_with('*') {
             return Ok(Self::CatchAll);
@@ -174,12 +158,7 @@ fn templates_that_are_refused() {
     for template in ["api/{a?}/b", "{*all}/b", "a/{b}.{c}", "a/{b:alpha}"] {
         assert!(Template::parse(template).is_err(), "{template}");
     }
-    for (route, reserved) in [
-        ("admin/x", true),
-        ("Administrators", true),
-        ("/runtimes", true),
-        ("orgs/admin", false),
-    ] {
+    for (route, reserved) in [("admin/x", true), ("Administrators", true), ("/runtimes", true), ("orgs/admin", false)] {
         assert_eq!(is_reserved(route), reserved, "{route}");
     }
 }

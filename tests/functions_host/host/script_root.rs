@@ -34,14 +34,8 @@ pub struct Function {
 
 #[derive(Debug)]
 pub enum Trigger {
-    Http {
-        route: String,
-        template: Template,
-        methods: Option<Vec<String>>,
-    },
-    Timer {
-        binding: String,
-    },
+    Http { route: String, template: Template, methods: Option<Vec<String>> },
+    Timer { binding: String },
 }
 
 impl ScriptRoot {
@@ -77,9 +71,8 @@ impl ScriptRoot {
     pub fn matching(&self, method: &str, path: &str) -> impl Iterator<Item = &Function> {
         self.functions.iter().filter(move |function| match &function.trigger {
             Trigger::Http { template, methods, .. } => {
-                let allowed = methods
-                    .as_ref()
-                    .is_none_or(|list| list.iter().any(|one| one.eq_ignore_ascii_case(method)));
+                let allowed =
+                    methods.as_ref().is_none_or(|list| list.iter().any(|one| one.eq_ignore_ascii_case(method)));
                 allowed && template.matches(path)
             }
             Trigger::Timer { .. } => false,
@@ -115,25 +108,21 @@ fn read_functions(folder: &Path, prefix: &str) -> Result<(Vec<Function>, Vec<Str
 fn read_trigger(name: &str, json: &Value, prefix: &str) -> Result<Trigger, String> {
     let valid = name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.len() <= 128
-        && name
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
+        && name.chars().all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
         && !name.eq_ignore_ascii_case("host");
     if !valid {
         return Err(format!("'{name}' is not a valid function name."));
     }
     let bindings = json["bindings"].as_array().map(Vec::as_slice).unwrap_or_default();
     let of = |binding: &Value, kind: &str, direction: &str| {
-        binding["type"]
-            .as_str()
-            .is_some_and(|text| text.eq_ignore_ascii_case(kind))
+        binding["type"].as_str().is_some_and(|text| text.eq_ignore_ascii_case(kind))
             && binding["direction"] == direction
     };
     match bindings {
         [] => Err("At least one binding must be declared.".to_owned()),
-        [one] if of(one, "timerTrigger", "in") => Ok(Trigger::Timer {
-            binding: one["name"].as_str().unwrap_or_default().to_owned(),
-        }),
+        [one] if of(one, "timerTrigger", "in") => {
+            Ok(Trigger::Timer { binding: one["name"].as_str().unwrap_or_default().to_owned() })
+        }
         [a, b] if of(a, "httpTrigger", "in") && of(b, "http", "out") => read_http(name, a, prefix),
         [a, b] if of(b, "httpTrigger", "in") && of(a, "http", "out") => read_http(name, b, prefix),
         // The host would call it with an envelope, `POST /<Name>`, without a word.
@@ -148,28 +137,18 @@ fn read_http(name: &str, binding: &Value, prefix: &str) -> Result<Trigger, Strin
     }
     let template = Template::parse(&format!("{prefix}/{route}"))?;
     let methods = binding["methods"].is_array().then(|| texts(&binding["methods"]));
-    Ok(Trigger::Http {
-        route,
-        template,
-        methods,
-    })
+    Ok(Trigger::Http { route, template, methods })
 }
 
 /// Of two functions with one route, the one that sorts later is in error.
 fn refuse_conflict(earlier: &[Function], trigger: Trigger) -> Result<Trigger, String> {
     if let Trigger::Http { route, methods, .. } = &trigger {
         for function in earlier {
-            if let Trigger::Http {
-                route: taken,
-                methods: taken_methods,
-                ..
-            } = &function.trigger
+            if let Trigger::Http { route: taken, methods: taken_methods, .. } = &function.trigger
                 && conflict(route, methods.as_deref(), taken, taken_methods.as_deref())
             {
                 let name = &function.name;
-                return Err(format!(
-                    "The route specified conflicts with the route defined by function '{name}'."
-                ));
+                return Err(format!("The route specified conflicts with the route defined by function '{name}'."));
             }
         }
     }
@@ -183,15 +162,10 @@ fn read_json(path: &Path) -> Result<Value, String> {
 
 fn texts(array: &Value) -> Vec<String> {
     let items = array.as_array().map(Vec::as_slice).unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| item.as_str().map(str::to_owned))
-        .collect()
+    items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn strings(object: &Value) -> Vec<(String, String)> {
     let members = object.as_object().into_iter().flatten();
-    members
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
+    members.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -1,3 +1,39 @@
 //! Crosswalk: which customer is which in every system a managed service provider uses.
+//!
+//! In reading order; a module knows only those above it.
+#![forbid(unsafe_code)]
+// No panic on input or on a fault outside. Tests may.
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented, clippy::unwrap_used)
+)]
 
+/// The nouns: identifiers, mappings, organizations.
+pub mod domain;
+
+/// The shared HTTP client and credential of the Azure adapters.
+pub mod azure;
+/// The table port and its two stores.
 pub mod tables;
+
+/// What changed, who did it, from what to what.
+pub mod audit;
+/// What a workflow holds.
+pub mod context;
+/// The external systems and the registry of their names.
+pub mod integrations;
+/// The mapping service: two tables that never disagree.
+pub mod mappings;
+/// The platform's organizations, read only.
+pub mod organizations;
+
+/// Every service wired once.
+pub mod app;
+/// The subcommands.
+pub mod commands;
+/// Settings.
+pub mod config;
+/// The API.
+pub mod http;
+/// Logs.
+pub mod telemetry;

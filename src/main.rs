@@ -1,1 +1,91 @@
-fn main(){}
+//! The program: arguments, settings, logs, one command.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use crosswalk::{
+    commands::{self, dev, repair, seed, serve, verify},
+    config::{Server, Storage, process_environment},
+    telemetry,
+};
+
+/// Which customer is which in every system a managed service provider uses.
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    after_help = "\
+Try it:
+  crosswalk dev                       everything on this machine: no cloud, no emulator
+  curl -s localhost:7071/api/health
+
+Settings come from the environment; README.md lists them. The ones you need first:
+  CROSSWALK_AUTH=development          who calls: anybody, on this machine only
+  AzureWebJobsStorage=...             where rows are: a connection string, or UseDevelopmentStorage=true for Azurite
+  CROSSWALK_DATA_DIR=./data           where rows are without it: the embedded store
+  CROSSWALK_PORT=7071                 where to listen, on 127.0.0.1
+  RUST_LOG=info                       what to log"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API; what runs without a command, and what the Functions host starts
+    Serve,
+    /// Serve the API for trying it out: embedded store, demo organizations, no cloud
+    Dev,
+    /// Finish what a crash left unfinished
+    Repair {
+        /// Also compare every mapping with the index, and rebuild what differs
+        #[arg(long)]
+        full: bool,
+    },
+    /// Compare both tables in full; exit code 1 on any difference
+    Verify,
+    /// Load platform tables: JSON, table name → rows
+    Seed {
+        /// For example examples/seed.json
+        file: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command.unwrap_or(Command::Serve)).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("crosswalk: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let environment = &process_environment;
+    let filter = process_environment("RUST_LOG");
+    telemetry::init(filter.as_deref()).map_err(|problem| anyhow::anyhow!("RUST_LOG: {problem}"))?;
+    match command {
+        Command::Serve => {
+            let (server, storage) = (Server::read(environment), Storage::read(environment));
+            let (server, storage) = both(server, storage)?;
+            serve::run(&server, &storage, commands::app(&storage)?, |_| String::new()).await?;
+        }
+        Command::Dev => dev::run(Server::development(environment)?, Storage::embedded(environment)).await?,
+        Command::Repair { full } => repair::run(&commands::app(&Storage::read(environment)?)?, full).await?,
+        Command::Verify => return verify::run(&*commands::open(&Storage::read(environment)?)?).await,
+        Command::Seed { file } => seed::run(&file, &*commands::open(&Storage::read(environment)?)?).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Both, or the mistakes of both.
+fn both<A, B, E: std::fmt::Display>(a: Result<A, E>, b: Result<B, E>) -> anyhow::Result<(A, B)> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(a), Err(b)) => Err(anyhow::anyhow!("{a}\n{b}")),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(anyhow::anyhow!("{error}")),
+    }
+}

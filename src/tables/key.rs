@@ -24,7 +24,8 @@ impl Key {
     pub(super) fn check(&self) -> Result<(), TableError> {
         for (what, text) in [("partition key", &self.partition), ("row key", &self.row)] {
             if text.is_empty() || text.len() > LIMIT || !text.bytes().all(in_alphabet) {
-                return Err(TableError::Invalid(format!("{what} {text:?}: 1 to {LIMIT} of A-Z a-z 0-9 _ - . : @ ~")));
+                let shown: String = text.chars().take(80).collect();
+                return Err(TableError::Invalid(format!("{what} {shown:?}: 1 to {LIMIT} of A-Z a-z 0-9 _ - . : @ ~")));
             }
         }
         Ok(())
@@ -54,14 +55,16 @@ impl Range {
     }
 
     /// Bounds may hold any printable ASCII but quotes: they are compared, and name no row.
-    pub(super) fn check(&self) -> Result<(), TableError> {
+    ///
+    /// # Errors
+    /// [`TableError::Invalid`] with what is wrong.
+    pub fn check(&self) -> Result<(), TableError> {
         let printable = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'\'' | b'"');
-        if self.partition.is_empty() || !self.partition.bytes().all(in_alphabet) {
-            return Err(TableError::Invalid(format!("partition key {:?} of a range", self.partition)));
-        }
+        Key::new(&self.partition, "any").check()?;
         for bound in [&self.from, &self.to] {
             if bound.len() > LIMIT + 1 || !bound.bytes().all(printable) {
-                return Err(TableError::Invalid(format!("bound {bound:?} of a range")));
+                let shown: String = bound.chars().take(80).collect();
+                return Err(TableError::Invalid(format!("bound {shown:?} of a range")));
             }
         }
         Ok(())
@@ -69,7 +72,7 @@ impl Range {
 }
 
 /// The smallest bound above a row key: a space sorts before everything a key can hold.
-pub(super) fn after(row_key: &str) -> String {
+pub fn after(row_key: &str) -> String {
     format!("{row_key} ")
 }
 

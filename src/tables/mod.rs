@@ -19,7 +19,7 @@ use futures::stream::BoxStream;
 pub use self::{
     azure::{AzureAccount, AzureTables},
     embedded::EmbeddedTables,
-    key::{Key, Range},
+    key::{Key, Range, after},
     property::{Properties, Property},
 };
 
@@ -31,6 +31,15 @@ pub const PAGE_LIMIT: usize = 1000;
 pub const TEXT_LIMIT: usize = 32 * 1024;
 /// Most properties of one row, keys and timestamp not counted; the limit of Azure.
 pub const PROPERTIES_LIMIT: usize = 252;
+
+/// Most UTF-16 units in the name of a property; the limit of Azure.
+pub const NAME_LIMIT: usize = 255;
+/// Most bytes in one binary property; the limit of Azure.
+pub const BINARY_LIMIT: usize = 64 * 1024;
+/// Most bytes of one row as Azure counts them, two for each UTF-16 unit of text; the limit of Azure.
+pub const ROW_LIMIT: usize = 1024 * 1024;
+/// Most bytes of one batch on the wire; the limit of Azure.
+pub const BATCH_BYTES_LIMIT: usize = 4 * 1024 * 1024;
 
 /// The tables of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -197,11 +206,7 @@ pub trait TableStore: Send + Sync + 'static {
 }
 
 /// Reads every page of a range.
-pub async fn scan_all(
-    tables: &dyn TableStore,
-    table: Table,
-    range: &Range,
-) -> Result<Vec<Stored>, TableError> {
+pub async fn scan_all(tables: &dyn TableStore, table: Table, range: &Range) -> Result<Vec<Stored>, TableError> {
     let mut range = range.clone();
     let mut rows = Vec::new();
     loop {
@@ -215,7 +220,7 @@ pub async fn scan_all(
 }
 
 /// What every adapter refuses before it asks its store, so that both refuse the same.
-fn check_batch(batch: &[Operation]) -> Result<&str, TableError> {
+fn check_batch(batch: &[Operation]) -> Result<(), TableError> {
     let invalid = |reason: String| Err(TableError::Invalid(reason));
     let Some(first) = batch.first() else {
         return invalid("a batch without operations".into());
@@ -224,6 +229,7 @@ fn check_batch(batch: &[Operation]) -> Result<&str, TableError> {
         return invalid(format!("a batch of {} operations, at most {BATCH_LIMIT} are possible", batch.len()));
     }
     let mut rows = std::collections::HashSet::new();
+    let mut bytes = 0;
     for operation in batch {
         let key = operation.key();
         key.check()?;
@@ -234,16 +240,20 @@ fn check_batch(batch: &[Operation]) -> Result<&str, TableError> {
             return invalid("a batch that names one row twice".into());
         }
         if let Operation::Put(row, _) = operation {
-            property::check(&row.properties)?;
+            property::check(row)?;
+            bytes += property::wire_size(row);
         }
     }
-    Ok(&first.key().partition)
+    if bytes > BATCH_BYTES_LIMIT {
+        return invalid(format!("a batch of {bytes} bytes, at most {BATCH_BYTES_LIMIT} are possible"));
+    }
+    Ok(())
 }
 
 /// What every adapter refuses before it asks its store for a single row.
 fn check_row(row: &Row) -> Result<(), TableError> {
     row.key.check()?;
-    property::check(&row.properties)
+    property::check(row)
 }
 
 /// The port as services hold it.

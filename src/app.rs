@@ -1,0 +1,58 @@
+//! Every service wired once.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::{
+    integrations::Registry,
+    mappings::Mappings,
+    organizations::Organizations,
+    tables::{Key, Table, Tables},
+};
+
+/// How long a look at the store may take before it counts as unreachable.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What the HTTP layer and the commands work with.
+pub struct App {
+    pub tables: Tables,
+    pub registry: Arc<Registry>,
+    pub organizations: Organizations,
+    pub mappings: Mappings,
+    /// Work that goes on after its answer.
+    pub tasks: TaskTracker,
+}
+
+impl App {
+    pub fn new(tables: Tables, registry: Registry) -> Self {
+        let registry = Arc::new(registry);
+        let organizations = Organizations::new(Arc::clone(&tables));
+        let tasks = TaskTracker::new();
+        let mappings = Mappings::new(Arc::clone(&tables), organizations.clone(), Arc::clone(&registry), tasks.clone());
+        Self { tables, registry, organizations, mappings, tasks }
+    }
+
+    /// Whether the store answers.
+    pub async fn storage_reachable(&self) -> bool {
+        let key = Key::new("ORG", "health");
+        let look = self.tables.get(Table::Organizations, &key);
+        match tokio::time::timeout(HEALTH_DEADLINE, look).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => {
+                warn!(%error, "health");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Waits until everything that goes on after its answer is done, but not longer than that.
+    pub async fn drain(&self, deadline: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+            warn!("stopped before all changes were tidied up; the next start repairs them");
+        }
+    }
+}

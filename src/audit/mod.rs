@@ -1,0 +1,79 @@
+//! Audit events: what changed, who did it, from what to what. Must not know how a change is written; the mapping service
+//! makes the event part of the change itself.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{
+    domain::{Actor, MappingKey, time_text},
+    tables::{Key, Properties},
+};
+
+/// What happened to a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventType {
+    Created,
+    Updated,
+    Deactivated,
+    Restored,
+}
+
+impl EventType {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "integration_mapping.created",
+            Self::Updated => "integration_mapping.updated",
+            Self::Deactivated => "integration_mapping.deactivated",
+            Self::Restored => "integration_mapping.restored",
+        }
+    }
+}
+
+/// The fields of a mapping whose values an event keeps. Each value is a property of its own, `Before…` and `After…`, since
+/// two values of `MappingData` would not fit into one property. A field that did not change has neither.
+const FIELDS: [&str; 4] = ["ExternalOrgId", "ExternalOrgName", "MappingData", "IsActive"];
+
+/// One change of one mapping.
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    pub id: Uuid,
+    pub at: DateTime<Utc>,
+    pub event_type: EventType,
+    pub mapping: MappingKey,
+    pub actor: Actor,
+}
+
+impl AuditEvent {
+    /// Where the event is stored: in the organization's partition, newest first.
+    pub fn key(&self) -> Key {
+        let reverse = (999_999_999_999_999 - self.at.timestamp_millis()).max(0);
+        Key::new(self.mapping.org_id.as_str(), format!("{reverse:015}_{}", self.id.simple()))
+    }
+
+    /// The event as properties of a row, with the values of the mapping's row before and after.
+    pub fn properties(&self, before: &Properties, after: &Properties) -> Properties {
+        let mut properties = Properties::from([
+            ("EventId".to_owned(), self.id.simple().to_string().into()),
+            ("EventType".to_owned(), self.event_type.as_str().into()),
+            ("At".to_owned(), time_text(self.at).into()),
+            ("OrgId".to_owned(), self.mapping.org_id.as_str().into()),
+            ("IntegrationName".to_owned(), self.mapping.integration.as_str().into()),
+            ("MappingId".to_owned(), self.mapping.id.as_str().into()),
+            ("ActorId".to_owned(), self.actor.id.clone().into()),
+            ("Source".to_owned(), self.actor.source.as_str().into()),
+        ]);
+        if let Some(correlation_id) = &self.actor.correlation_id {
+            properties.insert("CorrelationId".to_owned(), correlation_id.clone().into());
+        }
+        for field in FIELDS {
+            if before.get(field) != after.get(field) {
+                for (moment, values) in [("Before", before), ("After", after)] {
+                    if let Some(value) = values.get(field) {
+                        properties.insert(format!("{moment}{field}"), value.clone());
+                    }
+                }
+            }
+        }
+        properties
+    }
+}

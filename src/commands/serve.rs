@@ -1,0 +1,76 @@
+//! `crosswalk serve`: the API, behind the Functions host or on its own.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use super::describe;
+use crate::{
+    app::App,
+    config::{Server, Storage},
+    http,
+};
+
+/// How long stopping waits for what goes on after its answer.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Serves until the process is told to stop. `announce` gets the address, once it is taken.
+///
+/// # Errors
+/// The port is taken, the store cannot be opened.
+pub async fn run(
+    server: &Server,
+    storage: &Storage,
+    app: App,
+    announce: impl FnOnce(&str) -> String,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(server.listen).await.with_context(|| {
+        format!("port {} cannot be listened on; choose another with CROSSWALK_PORT", server.listen.port())
+    })?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let text = announce(&address);
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    drop(out);
+    info!(%address, storage = describe(storage), "listening");
+    warn!(
+        "development identity: whoever reaches this address may do everything; the header X-Dev-User says who they are"
+    );
+
+    let app = Arc::new(app);
+    let repair = app.mappings.repair();
+    app.tasks.spawn(async move {
+        match repair.run_once(SystemTime::now()).await {
+            Ok(report) => info!("repair at start: {report}"),
+            Err(error) => warn!(%error, "repair at start; the timer tries again"),
+        }
+    });
+    http::serve(Arc::clone(&app), listener, stop()).await?;
+    info!("stopping");
+    app.drain(DRAIN_DEADLINE).await;
+    Ok(())
+}
+
+/// Waits for Ctrl-C, or for SIGTERM where there are signals. The Functions host sends neither but kills: nothing may depend
+/// on getting here.
+async fn stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

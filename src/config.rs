@@ -1,0 +1,187 @@
+//! Settings: the only reader of the environment. Every mistake is found at once, named, and told with what was expected.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use crate::{azure::IdentityEnvironment, tables::AzureAccount};
+
+/// Where the embedded store is kept unless `CROSSWALK_DATA_DIR` says otherwise.
+const DATA_DIR: &str = "data";
+/// The port of the Functions host on a developer's machine, and so ours without it.
+const PORT: u16 = 7071;
+
+/// Reads one setting; none if it is not set. A trait object in tests is a map.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The environment of this process. An empty value counts as none, as the Functions host has it.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Settings that are wrong, one line each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InvalidSettings(Vec<String>);
+
+impl fmt::Display for InvalidSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for InvalidSettings {}
+
+/// Where rows are kept.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    Azure(AzureAccount),
+    Embedded(PathBuf),
+}
+
+impl Storage {
+    /// # Errors
+    /// The settings that are wrong.
+    pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        let wrong = |setting: &str, problem: String| InvalidSettings(vec![format!("{setting}: {problem}")]);
+        if let Some(text) = environment("AzureWebJobsStorage") {
+            return AzureAccount::from_connection_string(&text)
+                .map(Self::Azure)
+                .map_err(|problem| wrong("AzureWebJobsStorage", problem));
+        }
+        for setting in ["AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__accountName"] {
+            if let Some(account) = environment(setting) {
+                let identity = IdentityEnvironment {
+                    endpoint: environment("IDENTITY_ENDPOINT"),
+                    header: environment("IDENTITY_HEADER"),
+                };
+                let client_id = environment("AzureWebJobsStorage__clientId");
+                return AzureAccount::with_managed_identity(&account, client_id, identity)
+                    .map(Self::Azure)
+                    .map_err(|problem| wrong(setting, problem));
+            }
+        }
+        Ok(Self::embedded(environment))
+    }
+
+    /// The embedded store, whatever else is set.
+    pub fn embedded(environment: Environment<'_>) -> Self {
+        Self::Embedded(environment("CROSSWALK_DATA_DIR").unwrap_or_else(|| DATA_DIR.to_owned()).into())
+    }
+}
+
+/// How the API is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub listen: SocketAddr,
+}
+
+impl Server {
+    /// # Errors
+    /// The settings that are wrong, all of them.
+    pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        let mut wrong = Vec::new();
+        match environment("CROSSWALK_AUTH").as_deref() {
+            Some("development") => wrong.extend(Self::development_in_azure(environment)),
+            Some("entra") | None => wrong.push(
+                "CROSSWALK_AUTH: this version cannot check tokens yet; expected `development`, which trusts every caller \
+                 and is for a developer's machine only"
+                    .to_owned(),
+            ),
+            Some(other) => wrong.push(format!("CROSSWALK_AUTH: expected `development`, not '{}'", other.escape_debug())),
+        }
+        let port = Self::port(environment).map_err(|problem| wrong.push(problem));
+        match port {
+            Ok(port) if wrong.is_empty() => Ok(Self::on(port)),
+            _ => Err(InvalidSettings(wrong)),
+        }
+    }
+
+    /// What `crosswalk dev` serves: development identity, whatever is set.
+    ///
+    /// # Errors
+    /// The settings that are wrong, all of them.
+    pub fn development(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        let mut wrong: Vec<_> = Self::development_in_azure(environment).into_iter().collect();
+        match Self::port(environment).map_err(|problem| wrong.push(problem)) {
+            Ok(port) if wrong.is_empty() => Ok(Self::on(port)),
+            _ => Err(InvalidSettings(wrong)),
+        }
+    }
+
+    /// Loopback only: the Functions host talks to 127.0.0.1, and development mode must not be reachable from elsewhere.
+    fn on(port: u16) -> Self {
+        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port) }
+    }
+
+    fn development_in_azure(environment: Environment<'_>) -> Option<String> {
+        environment("WEBSITE_INSTANCE_ID").map(|_| {
+            "CROSSWALK_AUTH: `development` trusts every caller and does not start in Azure (WEBSITE_INSTANCE_ID is set)"
+                .to_owned()
+        })
+    }
+
+    fn port(environment: Environment<'_>) -> Result<u16, String> {
+        for setting in ["FUNCTIONS_CUSTOMHANDLER_PORT", "CROSSWALK_PORT"] {
+            if let Some(port) = environment(setting) {
+                return port
+                    .parse()
+                    .map_err(|_| format!("{setting}: expected a port from 0 to 65535, not '{}'", port.escape_debug()));
+            }
+        }
+        Ok(PORT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn with<T>(settings: &[(&str, &str)], read: impl FnOnce(Environment<'_>) -> T) -> T {
+        let settings: HashMap<_, _> = settings.iter().copied().collect();
+        read(&|name| settings.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn without_settings_the_store_is_embedded_and_serving_needs_an_identity_mode() {
+        assert!(matches!(with(&[], Storage::read), Ok(Storage::Embedded(path)) if path.ends_with("data")));
+        assert!(with(&[], Server::read).unwrap_err().to_string().starts_with("CROSSWALK_AUTH: "));
+    }
+
+    #[test]
+    fn the_port_of_the_functions_host_comes_first() {
+        let settings =
+            [("CROSSWALK_AUTH", "development"), ("CROSSWALK_PORT", "1"), ("FUNCTIONS_CUSTOMHANDLER_PORT", "2")];
+        assert_eq!(with(&settings, Server::read).unwrap().listen.to_string(), "127.0.0.1:2");
+        assert_eq!(with(&settings[..2], Server::read).unwrap().listen.to_string(), "127.0.0.1:1");
+        assert_eq!(with(&settings[..1], Server::read).unwrap().listen.to_string(), "127.0.0.1:7071");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let wrong = with(&[("CROSSWALK_AUTH", "none"), ("CROSSWALK_PORT", "http")], Server::read).unwrap_err();
+        insta::assert_snapshot!(wrong, @r"
+        CROSSWALK_AUTH: expected `development`, not 'none'
+        CROSSWALK_PORT: expected a port from 0 to 65535, not 'http'
+        ");
+    }
+
+    #[test]
+    fn development_mode_refuses_to_start_in_azure() {
+        for read in [Server::read, Server::development] {
+            let settings = [("CROSSWALK_AUTH", "development"), ("WEBSITE_INSTANCE_ID", "x")];
+            assert!(with(&settings, read).unwrap_err().to_string().contains("WEBSITE_INSTANCE_ID"));
+        }
+    }
+
+    #[test]
+    fn a_wrong_connection_string_is_named_and_not_shown() {
+        let wrong = with(&[("AzureWebJobsStorage", "AccountName=a;AccountKey=s3cret!")], Storage::read).unwrap_err();
+        assert!(wrong.to_string().starts_with("AzureWebJobsStorage: "), "{wrong}");
+        assert!(!wrong.to_string().contains("s3cret"), "{wrong}");
+    }
+}

@@ -1,0 +1,110 @@
+//! What a workflow written in Rust holds: one organization, and the questions it may ask about it. The same service as the
+//! resolve and set routes, so the same answers.
+
+use crate::{
+    domain::{
+        Actor, ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, OrgId,
+    },
+    mappings::{Expected, MappingError, Mappings, SetMapping, Versioned},
+};
+
+/// One organization, seen by one workflow.
+#[derive(Clone)]
+pub struct OrganizationContext {
+    org_id: OrgId,
+    actor: Actor,
+    mappings: Mappings,
+}
+
+impl OrganizationContext {
+    /// `actor` is who the audit log will name.
+    pub fn new(mappings: Mappings, org_id: OrgId, actor: Actor) -> Self {
+        Self { org_id, actor, mappings }
+    }
+
+    pub fn org_id(&self) -> &OrgId {
+        &self.org_id
+    }
+
+    /// The one active mapping to that integration, or the named one. Never a fallback to another organization or to
+    /// defaults.
+    ///
+    /// # Errors
+    /// [`MappingError::MappingNotFound`], [`MappingError::MultipleMappings`] with the ids to choose from,
+    /// [`MappingError::OrganizationInactive`], [`MappingError::IntegrationNotFound`] with the known names.
+    pub async fn get_integration_mapping(
+        &self,
+        integration: &str,
+        mapping_id: Option<&str>,
+    ) -> Result<Mapping, MappingError> {
+        let integration = self.integration(integration)?;
+        let id = mapping_id.map(|id| parse("mapping_id", id, MappingId::parse)).transpose()?;
+        let Versioned { mapping, .. } = self.mappings.resolve(&self.org_id, &integration, id.as_ref()).await?;
+        Ok(mapping)
+    }
+
+    /// Creates the mapping, or changes the one there is; with an id, that one. What is left out stays as it is, except the
+    /// name of another external organization. `mapping_data` is the text of a JSON object.
+    ///
+    /// # Errors
+    /// As [`Self::get_integration_mapping`]; [`MappingError::Duplicate`]; [`MappingError::Invalid`].
+    pub async fn set_integration_mapping(
+        &self,
+        integration: &str,
+        external_org_id: &str,
+        external_org_name: Option<&str>,
+        mapping_data: Option<&str>,
+        mapping_id: Option<&str>,
+    ) -> Result<Mapping, MappingError> {
+        let set = SetMapping {
+            org_id: self.org_id.clone(),
+            integration: self.integration(integration)?,
+            id: mapping_id.map(|id| parse("mapping_id", id, MappingId::parse)).transpose()?,
+            external_org_id: parse("external_org_id", external_org_id, ExternalOrgId::parse)?,
+            external_org_name: external_org_name
+                .map(|name| parse("external_org_name", name, ExternalOrgName::parse))
+                .transpose()?
+                .flatten(),
+            data: mapping_data
+                .map(|text| parse("mapping_data", text, |text: String| MappingData::parse(&text)))
+                .transpose()?,
+        };
+        let (Versioned { mapping, .. }, _) = self.mappings.set(set, self.actor.clone()).await?;
+        Ok(mapping)
+    }
+
+    /// Deactivates the one active mapping to that integration, or the named one.
+    ///
+    /// # Errors
+    /// As [`Self::get_integration_mapping`].
+    pub async fn delete_integration_mapping(
+        &self,
+        integration: &str,
+        mapping_id: Option<&str>,
+    ) -> Result<(), MappingError> {
+        let key = self.get_integration_mapping(integration, mapping_id).await?.key;
+        self.mappings.deactivate(key, Expected::Any, self.actor.clone()).await
+    }
+
+    /// The active mappings of the organization, or those to one integration.
+    ///
+    /// # Errors
+    /// The organization is unknown; [`MappingError::IntegrationNotFound`].
+    pub async fn get_org_mappings(&self, integration: Option<&str>) -> Result<Vec<Mapping>, MappingError> {
+        let integration = integration.map(|name| self.integration(name)).transpose()?;
+        let found = self.mappings.list(&self.org_id, integration.as_ref(), true).await?;
+        Ok(found.into_iter().map(|found| found.mapping).collect())
+    }
+
+    fn integration(&self, name: &str) -> Result<IntegrationName, MappingError> {
+        self.mappings.mappable(name)
+    }
+}
+
+fn parse<T>(
+    field: &'static str,
+    text: &str,
+    parse: impl FnOnce(String) -> Result<T, InvalidValue>,
+) -> Result<T, MappingError> {
+    parse(text.to_owned()).map_err(|InvalidValue(reason)| MappingError::Invalid { field, reason })
+}

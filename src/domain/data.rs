@@ -1,0 +1,86 @@
+//! `mapping_data`: what an integration wants to know about one mapping, as the caller wrote it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::InvalidValue;
+
+/// A JSON object, kept as its text: numbers beyond what a double can hold come back digit by digit.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct MappingData(Box<RawValue>);
+
+impl MappingData {
+    /// Longest text in UTF-16 units: the limit of a table property, less a little.
+    pub const LIMIT: usize = 32_000;
+
+    /// # Errors
+    /// The text is not a JSON object, nests deeper than 127 levels, or is longer than [`Self::LIMIT`].
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
+        // A raw value alone would take any depth; whoever reads it as a value later could not.
+        let _: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(|error| {
+            InvalidValue(if error.is_data() {
+                "must be a JSON object".to_owned()
+            } else {
+                format!("must be a JSON object that can be read: {error}")
+            })
+        })?;
+        let units = text.encode_utf16().count();
+        if units > Self::LIMIT {
+            return Err(InvalidValue(format!("must be at most {} UTF-16 units as text, not {units}", Self::LIMIT)));
+        }
+        let raw = RawValue::from_string(text.to_owned()).map_err(|error| InvalidValue(error.to_string()))?;
+        Ok(Self(raw))
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    pub fn into_raw(self) -> Box<RawValue> {
+        self.0
+    }
+}
+
+impl PartialEq for MappingData {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl<'de> Deserialize<'de> for MappingData {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::parse(raw.get()).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_comes_back_unchanged() {
+        for text in [
+            r#"{"n":9007199254740993,"big":123456789012345678901234567890,"d":1.10,"e":1E+2}"#,
+            r#"{ "spaced" : "\u00e9" }"#,
+            "{}",
+        ] {
+            assert_eq!(MappingData::parse(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn only_objects_of_bounded_depth_and_length() {
+        for bad in ["", "[]", "null", "1", "{", r#"{"a":}"#, "{\"a\":1e999}"] {
+            assert!(MappingData::parse(bad).is_err(), "{bad}");
+        }
+        let nested = |depth| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        assert!(MappingData::parse(&nested(100)).is_ok());
+        assert!(MappingData::parse(&nested(10_000)).is_err());
+        let sized = |units: usize| format!(r#"{{"a":"{}"}}"#, "é".repeat(units - 8));
+        assert!(MappingData::parse(&sized(MappingData::LIMIT)).is_ok());
+        assert!(MappingData::parse(&sized(MappingData::LIMIT + 1)).is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! The nouns of the product as plain types: no input or output, no async, no store, no HTTP.
+//!
+//! Every identifier is made by `parse` alone, so that a value of the type is proof of its rule. Start with [`Mapping`].
+
+mod data;
+mod id;
+mod mapping;
+mod organization;
+mod time;
+
+pub use self::{
+    data::MappingData,
+    id::{Actor, ExternalOrgId, IntegrationName, InvalidValue, MappingId, OrgId, Source},
+    mapping::{ExternalOrgName, Mapping, MappingKey, TestOutcome},
+    organization::{ExternalOrganization, Organization},
+    time::time_text,
+};

@@ -1,0 +1,110 @@
+//! `GET /integrations`, and the reverse lookup of one integration.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    error::{ApiError, ErrorBody},
+    mappings::MappingBody,
+    request::Request,
+    response::{Response, ok},
+};
+use crate::{
+    app::App,
+    domain::{ExternalOrgId, InvalidValue},
+    mappings::LookupPage,
+};
+
+/// How many mappings a page of the reverse lookup has unless asked otherwise, and at most.
+const LIMIT: (usize, usize) = (100, 1000);
+
+#[derive(serde::Serialize, ToSchema)]
+#[schema(example = json!({
+    "integrations": [{
+        "name": "example_psa", "title": "Example PSA", "supports_org_mapping": true, "supports_discovery": true,
+        "docs_url": null, "mapping_data_schema": null
+    }],
+    "count": 1
+}))]
+pub struct IntegrationsBody {
+    integrations: Vec<IntegrationBody>,
+    count: usize,
+}
+
+#[derive(serde::Serialize, ToSchema)]
+struct IntegrationBody {
+    name: String,
+    title: String,
+    /// Whether organizations can be mapped to it.
+    supports_org_mapping: bool,
+    /// Whether it can list its organizations; else their ids are entered by hand.
+    supports_discovery: bool,
+    docs_url: Option<String>,
+    /// What `mapping_data` should hold, if the integration says so.
+    mapping_data_schema: Option<Value>,
+}
+
+#[derive(serde::Serialize, ToSchema)]
+pub struct LookupBody {
+    mappings: Vec<MappingBody>,
+    count: usize,
+    /// Send it as `cursor` to get the next page; null after the last one. A page may be short and still have a next one.
+    next_cursor: Option<String>,
+}
+
+/// The registry: every external system this service knows.
+#[utoipa::path(
+    get, path = "/api/integrations", tag = "integrations",
+    responses((status = 200, body = IntegrationsBody))
+)]
+pub fn list(app: &App) -> Response {
+    let integrations: Vec<_> = app
+        .registry
+        .iter()
+        .map(|integration| IntegrationBody {
+            name: integration.name().to_string(),
+            title: integration.title().to_owned(),
+            supports_org_mapping: integration.supports_org_mapping(),
+            supports_discovery: integration.supports_discovery(),
+            docs_url: integration.docs_url().map(str::to_owned),
+            mapping_data_schema: None,
+        })
+        .collect();
+    ok(&IntegrationsBody { count: integrations.len(), integrations })
+}
+
+/// Reverse lookup: which organizations use this integration, or one external organization of it.
+#[utoipa::path(
+    get, path = "/api/integrations/{integrationName}/mappings", tag = "integrations",
+    params(
+        ("integrationName" = String, Path, example = "example_psa"),
+        ("externalOrgId" = Option<String>, Query, description = "Only mappings of this external organization", example = "1001"),
+        ("limit" = Option<usize>, Query, description = "1 to 1000, default 100"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, body = LookupBody),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn lookup(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    let integration = request.integration(&app.registry)?;
+    let external_org_id = request.query("externalOrgId", ExternalOrgId::parse)?;
+    let (default, most) = LIMIT;
+    let limit = request.query("limit", |text| {
+        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        limit.ok_or_else(|| InvalidValue(format!("must be a number from 1 to {most}")))
+    })?;
+    let from = request.query("cursor", |cursor| {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
+        let bound = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|bound| LookupPage::is_bound(bound));
+        bound.ok_or_else(|| InvalidValue("must be the next_cursor of an earlier page".to_owned()))
+    })?;
+    let page = app.mappings.lookup(&integration, external_org_id.as_ref(), limit.unwrap_or(default), from).await?;
+    let mappings: Vec<_> = page.mappings.into_iter().map(MappingBody::from).collect();
+    let next_cursor = page.next.map(|next| URL_SAFE_NO_PAD.encode(next));
+    Ok(ok(&LookupBody { count: mappings.len(), mappings, next_cursor }))
+}

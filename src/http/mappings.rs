@@ -1,0 +1,352 @@
+//! The mappings of an organization: list, create, resolve, set, read, change, deactivate.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use warp::http::{StatusCode, header};
+
+use super::{
+    error::{ApiError, ErrorBody},
+    fields::Fields,
+    request::Request,
+    response::{Response, empty, json_response, ok, with_header},
+};
+use crate::{
+    app::App,
+    domain::{ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, Source},
+    integrations::Registry,
+    mappings::{NewMapping, Patch, SetMapping, Versioned},
+};
+
+/// A mapping.
+#[derive(serde::Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "mapping_019a8c6e5a5b7d0ab1a7d4b0b7a3a111", "org_id": "acme", "integration_name": "example_psa",
+    "external_org_id": "1001", "external_org_name": "Fabrikam Dental Group", "mapping_data": {"site": 7},
+    "is_active": true, "created_at": "2026-01-31T09:30:00.000Z", "created_by": "dev-admin",
+    "updated_at": "2026-01-31T09:30:00.000Z", "updated_by": "dev-admin",
+    "last_tested_at": null, "last_test_result": null, "last_test_succeeded": null
+}))]
+pub struct MappingBody {
+    id: String,
+    org_id: String,
+    integration_name: String,
+    external_org_id: String,
+    external_org_name: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    mapping_data: Option<Box<RawValue>>,
+    is_active: bool,
+    created_at: Option<String>,
+    created_by: Option<String>,
+    updated_at: Option<String>,
+    updated_by: Option<String>,
+    last_tested_at: Option<String>,
+    last_test_result: Option<String>,
+    last_test_succeeded: Option<bool>,
+}
+
+impl From<Mapping> for MappingBody {
+    fn from(mapping: Mapping) -> Self {
+        let time = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(crate::domain::time_text);
+        Self {
+            id: mapping.key.id.to_string(),
+            org_id: mapping.key.org_id.to_string(),
+            integration_name: mapping.key.integration.to_string(),
+            external_org_id: mapping.external_org_id.to_string(),
+            external_org_name: mapping.external_org_name.map(|name| name.as_str().to_owned()),
+            mapping_data: mapping.data.map(MappingData::into_raw),
+            is_active: mapping.is_active,
+            created_at: time(mapping.created_at),
+            created_by: mapping.created_by,
+            updated_at: time(mapping.updated_at),
+            updated_by: mapping.updated_by,
+            last_tested_at: time(mapping.last_test.at),
+            last_test_result: mapping.last_test.result,
+            last_test_succeeded: mapping.last_test.succeeded,
+        }
+    }
+}
+
+#[derive(serde::Serialize, ToSchema)]
+pub struct MappingsBody {
+    mappings: Vec<MappingBody>,
+    count: usize,
+}
+
+/// The body of a create.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "integration_name": "example_psa", "external_org_id": "1001", "external_org_name": "Fabrikam Dental Group"
+}))]
+#[expect(
+    dead_code,
+    reason = "describes the body for OpenAPI; `Fields` reads it, so that all mistakes are reported at once"
+)]
+pub struct CreateBody {
+    integration_name: String,
+    /// 1 to 200 characters, none of `< > " '`.
+    external_org_id: String,
+    external_org_name: Option<String>,
+    /// At most 32,000 UTF-16 units as text.
+    #[schema(value_type = Option<Object>)]
+    mapping_data: Option<Box<RawValue>>,
+    /// `mapping_` and 1 to 64 letters, digits or hyphens; generated if left out.
+    mapping_id: Option<String>,
+}
+
+/// The body of a set. What is left out stays as it is.
+#[derive(ToSchema)]
+#[schema(example = json!({"external_org_id": "1002", "external_org_name": "Northwind Traders"}))]
+#[expect(
+    dead_code,
+    reason = "describes the body for OpenAPI; `Fields` reads it, so that all mistakes are reported at once"
+)]
+pub struct SetBody {
+    external_org_id: String,
+    /// The name of the external organization before goes when the id changes and this is left out.
+    external_org_name: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    mapping_data: Option<Box<RawValue>>,
+    /// Create or change this one; without it, the only one there is.
+    mapping_id: Option<String>,
+}
+
+/// The body of a change. What is left out stays as it is; `mapping_data` is replaced as a whole.
+#[derive(ToSchema)]
+#[schema(example = json!({"external_org_name": "Fabrikam Dental", "mapping_data": {"site": 8}}))]
+#[expect(
+    dead_code,
+    reason = "describes the body for OpenAPI; `Fields` reads it, so that all mistakes are reported at once"
+)]
+pub struct PatchBody {
+    external_org_id: Option<String>,
+    /// Null empties it.
+    external_org_name: Option<String>,
+    /// Null empties it.
+    #[schema(value_type = Option<Object>)]
+    mapping_data: Option<Box<RawValue>>,
+    /// False deactivates, true restores.
+    is_active: Option<bool>,
+}
+
+/// The mappings of an organization, in a stable order.
+#[utoipa::path(
+    get, path = "/api/organizations/{orgId}/integrations", tag = "mappings",
+    params(
+        ("orgId" = String, Path, example = "acme"),
+        ("activeOnly" = Option<bool>, Query, description = "false shows deactivated ones as well; default true"),
+        ("integration" = Option<String>, Query, description = "Only mappings to this integration"),
+    ),
+    responses(
+        (status = 200, body = MappingsBody),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn list(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    let org_id = request.org_id()?;
+    let integration = request.query("integration", |name| known(&app.registry, &name))?;
+    let found = app.mappings.list(&org_id, integration.as_ref(), request.active_only()?).await?;
+    let mappings: Vec<_> = found.into_iter().map(|found| MappingBody::from(found.mapping)).collect();
+    Ok(ok(&MappingsBody { count: mappings.len(), mappings }))
+}
+
+/// Maps an organization to an external organization.
+#[utoipa::path(
+    post, path = "/api/organizations/{orgId}/integrations", tag = "mappings",
+    params(("orgId" = String, Path, example = "acme")),
+    request_body = CreateBody,
+    responses(
+        (status = 201, body = MappingBody, headers(("Location" = String), ("ETag" = String))),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The external organization is mapped already, the mapping id is taken, or the organization is inactive"),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn create(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    request.require_json()?;
+    let org_id = request.org_id()?;
+    let mut fields = Fields::parse(&request.body)?;
+    let integration = fields.required("integration_name", |name| mappable(&app.registry, &name));
+    let external_org_id = fields.required("external_org_id", ExternalOrgId::parse);
+    let external_org_name = fields.optional("external_org_name", ExternalOrgName::parse).flatten();
+    let data = fields.raw("mapping_data", MappingData::parse).flatten();
+    let id = fields.optional("mapping_id", MappingId::parse);
+    fields.finish()?;
+    let (Some(integration), Some(external_org_id)) = (integration, external_org_id) else {
+        return Err(ApiError::invalid("body", "must have integration_name and external_org_id"));
+    };
+    let new = NewMapping { org_id, integration, id, external_org_id, external_org_name, data };
+    let created = app.mappings.create(new, request.actor(Source::Api)?).await?;
+    Ok(created_response(created))
+}
+
+/// What a workflow asks: the one active mapping of an organization to an integration. Never a guess.
+#[utoipa::path(
+    get, path = "/api/organizations/{orgId}/integrations/{integrationName}", tag = "workflows",
+    params(
+        ("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa"),
+        ("mapping_id" = Option<String>, Query, description = "Which one, where there are several"),
+    ),
+    responses(
+        (status = 200, body = MappingBody, headers(("ETag" = String))),
+        (status = 304, description = "The caller has this version"),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "Several mappings (details.mapping_ids), or the organization is inactive"),
+        (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn resolve(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    let org_id = request.org_id()?;
+    let integration = request.integration(&app.registry)?;
+    let id = request.query("mapping_id", MappingId::parse)?;
+    let found = app.mappings.resolve(&org_id, &integration, id.as_ref()).await?;
+    Ok(read_response(&request, found))
+}
+
+/// What a workflow writes: creates the mapping, or changes the one there is.
+#[utoipa::path(
+    put, path = "/api/organizations/{orgId}/integrations/{integrationName}", tag = "workflows",
+    params(("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa")),
+    request_body = SetBody,
+    responses(
+        (status = 200, body = MappingBody, headers(("ETag" = String))),
+        (status = 201, body = MappingBody, headers(("Location" = String), ("ETag" = String))),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "Several mappings and no mapping_id, a duplicate, or the organization is inactive"),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    request.require_json()?;
+    let org_id = request.org_id()?;
+    let integration = request.integration(&app.registry)?;
+    let mut fields = Fields::parse(&request.body)?;
+    let external_org_id = fields.required("external_org_id", ExternalOrgId::parse);
+    let external_org_name = fields.optional("external_org_name", ExternalOrgName::parse).flatten();
+    let data = fields.raw("mapping_data", MappingData::parse).flatten();
+    let id = fields.optional("mapping_id", MappingId::parse);
+    fields.finish()?;
+    let Some(external_org_id) = external_org_id else {
+        return Err(ApiError::invalid("external_org_id", "must be given"));
+    };
+    let set = SetMapping { org_id, integration, id, external_org_id, external_org_name, data };
+    let (found, created) = app.mappings.set(set, request.actor(Source::Workflow)?).await?;
+    Ok(if created { created_response(found) } else { changed_response(found) })
+}
+
+/// One mapping.
+#[utoipa::path(
+    get, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", tag = "mappings",
+    params(
+        ("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa"),
+        ("mappingId" = String, Path, example = "mapping_001"),
+        ("activeOnly" = Option<bool>, Query, description = "false shows a deactivated one as well; default true"),
+    ),
+    responses(
+        (status = 200, body = MappingBody, headers(("ETag" = String))),
+        (status = 304, description = "The caller has this version"),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
+        (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn get(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    let key = request.mapping_key(&app.registry)?;
+    let found = app.mappings.get(&key, request.active_only()?).await?;
+    Ok(read_response(&request, found))
+}
+
+/// Changes, deactivates or restores a mapping.
+#[utoipa::path(
+    patch, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", tag = "mappings",
+    params(
+        ("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa"),
+        ("mappingId" = String, Path, example = "mapping_001"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read"),
+    ),
+    request_body = PatchBody,
+    responses(
+        (status = 200, body = MappingBody, headers(("ETag" = String))),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The external organization is mapped already"),
+        (status = 412, body = ErrorBody, description = "Changed since it was read"),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    request.require_json()?;
+    let key = request.mapping_key(&app.registry)?;
+    let mut fields = Fields::parse(&request.body)?;
+    let external_org_id = match fields.nullable("external_org_id", ExternalOrgId::parse) {
+        Some(None) => {
+            fields.error("external_org_id", "must not be null");
+            None
+        }
+        given => given.flatten(),
+    };
+    let external_org_name = fields.nullable("external_org_name", ExternalOrgName::parse).map(Option::flatten);
+    let data = fields.raw("mapping_data", MappingData::parse);
+    let is_active = fields.bool("is_active");
+    fields.finish()?;
+    let patch = Patch { external_org_id, external_org_name, data, is_active };
+    let found = app.mappings.update(key, patch, request.if_match(), request.actor(Source::Api)?).await?;
+    Ok(changed_response(found))
+}
+
+/// Deactivates a mapping. Its row stays, and `PATCH {"is_active": true}` restores it.
+#[utoipa::path(
+    delete, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", tag = "mappings",
+    params(
+        ("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa"),
+        ("mappingId" = String, Path, example = "mapping_001"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was read"),
+    ),
+    responses(
+        (status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 412, body = ErrorBody, description = "Changed since it was read"), (status = 503, body = ErrorBody),
+    )
+)]
+pub async fn deactivate(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    let key = request.mapping_key(&app.registry)?;
+    app.mappings.deactivate(key, request.if_match(), request.actor(Source::Api)?).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn known(registry: &Registry, name: &str) -> Result<IntegrationName, InvalidValue> {
+    match registry.get(name) {
+        Some(integration) => Ok(integration.name().clone()),
+        None => Err(InvalidValue(format!("is no known integration; known are: {}", registry.names().join(", ")))),
+    }
+}
+
+fn mappable(registry: &Registry, name: &str) -> Result<IntegrationName, InvalidValue> {
+    match registry.get(name) {
+        Some(integration) if integration.supports_org_mapping() => Ok(integration.name().clone()),
+        Some(_) => Err(InvalidValue(format!("does not support mapping; these do: {}", registry.mappable().join(", ")))),
+        None => known(registry, name),
+    }
+}
+
+fn tagged(response: Response, version: &str) -> Response {
+    with_header(response, header::ETAG, &format!("\"{version}\""))
+}
+
+fn read_response(request: &Request, found: Versioned) -> Response {
+    let version = found.version.as_str().to_owned();
+    if request.has_version(&version) {
+        return tagged(empty(StatusCode::NOT_MODIFIED), &version);
+    }
+    changed_response(found)
+}
+
+fn changed_response(found: Versioned) -> Response {
+    tagged(ok(&MappingBody::from(found.mapping)), found.version.as_str())
+}
+
+fn created_response(found: Versioned) -> Response {
+    let key = &found.mapping.key;
+    let location = format!("/api/organizations/{}/integrations/{}/{}", key.org_id, key.integration, key.id);
+    let version = found.version.as_str().to_owned();
+    let response = json_response(StatusCode::CREATED, &MappingBody::from(found.mapping));
+    with_header(tagged(response, &version), header::LOCATION, &location)
+}

@@ -1,0 +1,165 @@
+//! The HTTP API: the only place that knows warp and status codes. One file per resource; `routes.rs` lists every path.
+//!
+//! A request goes: warp → [`handle`] → route → body (at most 64 KiB) → handler, all within a deadline → one log line.
+
+mod error;
+mod fields;
+mod health;
+mod integrations;
+mod mappings;
+mod openapi;
+mod organizations;
+mod repair_timer;
+mod request;
+mod response;
+mod routes;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use tokio::net::TcpListener;
+use tracing::{debug, info};
+use warp::{
+    Filter,
+    http::{HeaderMap, Method, StatusCode},
+    path::FullPath,
+};
+
+use self::{error::ApiError, request::Request, response::Response, routes::Router};
+pub use self::{
+    openapi::openapi,
+    request::DEV_USER,
+    routes::{ROUTES, Route},
+};
+use crate::app::App;
+
+/// Longest body in bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+/// A longer body is read and thrown away up to this many bytes, so that its sender gets to read the answer.
+const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a handler may take. A storage outage is answered within 5 seconds.
+const HANDLER_DEADLINE: Duration = Duration::from_millis(4500);
+
+/// Serves the API until `shutdown`, then until the requests that are under way have been answered.
+///
+/// # Errors
+/// Two routes have the same path.
+pub async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), matchit::InsertError> {
+    let router = Arc::new(Router::new()?);
+    let raw_query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let filter = warp::method()
+        .and(warp::path::full())
+        .and(raw_query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |method, path: FullPath, query: String, headers, body| {
+            let (app, router) = (Arc::clone(&app), Arc::clone(&router));
+            async move { handle(app, &router, method, path.as_str(), &query, headers, body).await }
+        });
+    warp::serve(filter).incoming(listener).graceful(shutdown).run().await;
+    Ok(())
+}
+
+async fn handle<B: Buf>(
+    app: Arc<App>,
+    router: &Router,
+    method: Method,
+    path: &str,
+    query: &str,
+    headers: HeaderMap,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Response {
+    match path {
+        // The Functions host asks this until it gets an answer, and later to see whether the process lives.
+        "/" => return response::ok(&serde_json::json!({"service": "crosswalk", "api": "/api/openapi.json"})),
+        // Timers come outside of /api, where nobody outside of the host can send anything.
+        repair_timer::PATH => return repair_timer::run(app, &method).await,
+        _ => {}
+    }
+    let began = Instant::now();
+    let matched = router.find(path);
+    let template = matched.as_ref().map_or("-", |matched| matched.route.template);
+    let outcome = match matched {
+        Err(error) => {
+            // The connection can be used again only after its body.
+            let _ = read_body(&headers, body).await;
+            Err(error)
+        }
+        Ok(matched) => {
+            let body = read_body(&headers, body).await;
+            match (matched.handler(&method), body) {
+                (Err(error), _) | (_, Err(error)) => Err(error),
+                (Ok(handler), Ok(body)) => {
+                    let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                    let request = Request { method: method.clone(), params: matched.params, query, headers, body };
+                    match tokio::time::timeout(HANDLER_DEADLINE, handler(app, request)).await {
+                        Ok(outcome) => outcome,
+                        Err(_) => Err(ApiError::storage_unavailable(None)),
+                    }
+                }
+            }
+        }
+    };
+    let response = outcome.unwrap_or_else(ApiError::into_response);
+    let (status, millis) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1000.0);
+    if template == "health" {
+        debug!(%method, route = template, status, millis, "request");
+    } else {
+        info!(%method, route = template, status, millis, "request");
+    }
+    response
+}
+
+/// The body, if it is not too long and arrives in time.
+async fn read_body<B: Buf>(
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Result<Bytes, ApiError> {
+    let announced = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > DRAIN_LIMIT) {
+        return Err(too_large());
+    }
+    let read = async {
+        futures::pin_mut!(body);
+        let (mut bytes, mut length) = (BytesMut::new(), 0);
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| {
+                debug!(%error, "a body broke off");
+                ApiError::new(StatusCode::BAD_REQUEST, "Incomplete body", "The body broke off; send the request again")
+            })?;
+            length += chunk.remaining();
+            if length > DRAIN_LIMIT {
+                break;
+            }
+            if length <= BODY_LIMIT {
+                let mut chunk = chunk;
+                while chunk.has_remaining() {
+                    let part = chunk.chunk();
+                    bytes.extend_from_slice(part);
+                    let part = part.len();
+                    chunk.advance(part);
+                }
+            }
+        }
+        if length > BODY_LIMIT { Err(too_large()) } else { Ok(bytes.freeze()) }
+    };
+    tokio::time::timeout(BODY_DEADLINE, read).await.unwrap_or_else(|_| {
+        let message = format!("The body took longer than {} seconds; send it faster", BODY_DEADLINE.as_secs());
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", message))
+    })
+}
+
+fn too_large() -> ApiError {
+    let message = format!("A body may have at most {BODY_LIMIT} bytes");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", message)
+}

@@ -1,0 +1,61 @@
+//! `GET /openapi.json`: the description of this API, made from the handlers.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use utoipa::OpenApi;
+use warp::{
+    Reply,
+    http::{HeaderValue, header},
+};
+
+use super::{health, integrations, mappings, organizations, response::Response};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Crosswalk",
+        description = "Which customer is which in every system a managed service provider uses.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        health::health,
+        document,
+        organizations::list,
+        integrations::list,
+        integrations::lookup,
+        mappings::list,
+        mappings::create,
+        mappings::resolve,
+        mappings::set,
+        mappings::get,
+        mappings::update,
+        mappings::deactivate,
+    ),
+    tags(
+        (name = "mappings", description = "What an admin does"),
+        (name = "workflows", description = "What a workflow does"),
+        (name = "integrations", description = "The external systems"),
+        (name = "organizations", description = "The customers"),
+        (name = "service", description = "This service itself"),
+    )
+)]
+struct Document;
+
+/// The document as a value.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/api/openapi.json", tag = "service",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object))
+)]
+pub fn document() -> Response {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    let text = TEXT.get_or_init(|| openapi().to_pretty_json().unwrap_or_default().into());
+    let mut response = text.to_vec().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,176 @@
+//! The route table: every path the service answers, with its methods and the function that the Functions host calls it by.
+//!
+//! One table, so that 405 knows what is allowed, and so that tests can hold it against `functions/` and the OpenAPI
+//! document. Templates are those of `function.json`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::future::BoxFuture;
+use percent_encoding::percent_decode_str;
+use warp::http::{Method, StatusCode, header};
+
+use super::{
+    error::ApiError, health, integrations, mappings, openapi, organizations, request::Request, response::Response,
+};
+use crate::app::App;
+
+/// What answers a request.
+pub type Handler = fn(Arc<App>, Request) -> BoxFuture<'static, Result<Response, ApiError>>;
+
+/// One path.
+pub struct Route {
+    /// The folder of its `function.json`.
+    pub function: &'static str,
+    /// Behind `/api/`.
+    pub template: &'static str,
+    pub methods: &'static [(Method, Handler)],
+}
+
+impl Route {
+    fn allow(&self) -> String {
+        let names: Vec<_> = self.methods.iter().map(|(method, _)| method.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+/// Every route.
+pub static ROUTES: &[Route] = &[
+    Route { function: "Health", template: "health", methods: &[(Method::GET, |app, _| Box::pin(health::health(app)))] },
+    Route {
+        function: "OpenApi",
+        template: "openapi.json",
+        methods: &[(Method::GET, |_, _| Box::pin(async { Ok(openapi::document()) }))],
+    },
+    Route {
+        function: "Organizations",
+        template: "organizations",
+        methods: &[(Method::GET, |app, _| Box::pin(organizations::list(app)))],
+    },
+    Route {
+        function: "Integrations",
+        template: "integrations",
+        methods: &[(Method::GET, |app, _| Box::pin(async move { Ok(integrations::list(&app)) }))],
+    },
+    Route {
+        function: "IntegrationMappings",
+        template: "integrations/{integrationName}/mappings",
+        methods: &[(Method::GET, |app, request| Box::pin(integrations::lookup(app, request)))],
+    },
+    Route {
+        function: "OrganizationMappings",
+        template: "organizations/{orgId}/integrations",
+        methods: &[
+            (Method::GET, |app, request| Box::pin(mappings::list(app, request))),
+            (Method::POST, |app, request| Box::pin(mappings::create(app, request))),
+        ],
+    },
+    Route {
+        function: "IntegrationMapping",
+        template: "organizations/{orgId}/integrations/{integrationName}",
+        methods: &[
+            (Method::GET, |app, request| Box::pin(mappings::resolve(app, request))),
+            (Method::PUT, |app, request| Box::pin(mappings::set(app, request))),
+        ],
+    },
+    Route {
+        function: "Mapping",
+        template: "organizations/{orgId}/integrations/{integrationName}/{mappingId}",
+        methods: &[
+            (Method::GET, |app, request| Box::pin(mappings::get(app, request))),
+            (Method::PATCH, |app, request| Box::pin(mappings::update(app, request))),
+            (Method::DELETE, |app, request| Box::pin(mappings::deactivate(app, request))),
+        ],
+    },
+];
+
+/// Finds the route of a path.
+pub struct Router(matchit::Router<&'static Route>);
+
+/// A route and the parameters of the path that led to it.
+pub struct Matched {
+    pub route: &'static Route,
+    pub params: BTreeMap<String, String>,
+}
+
+impl Router {
+    /// # Errors
+    /// Two routes have the same path: a mistake in [`ROUTES`].
+    pub fn new() -> Result<Self, matchit::InsertError> {
+        let mut router = matchit::Router::new();
+        for route in ROUTES {
+            router.insert(format!("/api/{}", route.template), route)?;
+        }
+        Ok(Self(router))
+    }
+
+    /// `path` as it was sent, still percent-encoded.
+    ///
+    /// # Errors
+    /// 404: no such path; 400: a parameter is no UTF-8.
+    pub fn find(&self, path: &str) -> Result<Matched, ApiError> {
+        // The Functions host ignores one slash at the end and forwards it.
+        let trimmed = path.strip_suffix('/').unwrap_or(path);
+        let Ok(found) = self.0.at(trimmed) else {
+            return Err(ApiError::new(
+                StatusCode::NOT_FOUND,
+                "Route not found",
+                "No such path; GET /api/openapi.json lists all",
+            ));
+        };
+        let mut params = BTreeMap::new();
+        for (name, value) in found.params.iter() {
+            let value = percent_decode_str(value)
+                .decode_utf8()
+                .map_err(|_| ApiError::invalid(name, "must be UTF-8, percent-encoded"))?;
+            params.insert(name.to_owned(), value.into_owned());
+        }
+        Ok(Matched { route: found.value, params })
+    }
+}
+
+impl Matched {
+    /// The handler of a method. HEAD is GET without the body.
+    ///
+    /// # Errors
+    /// 405 with `Allow`.
+    pub fn handler(&self, method: &Method) -> Result<Handler, ApiError> {
+        let wanted = if method == Method::HEAD { &Method::GET } else { method };
+        let handler = self.route.methods.iter().find(|(allowed, _)| allowed == wanted);
+        handler.map(|(_, handler)| *handler).ok_or_else(|| {
+            let allow = self.route.allow();
+            let message =
+                format!("{} is not possible on this path; possible are: {allow}", method.as_str().escape_debug());
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", message).header(header::ALLOW, &allow)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(path: &str) -> Option<&'static str> {
+        Router::new().unwrap().find(path).ok().map(|matched| matched.route.function)
+    }
+
+    #[test]
+    fn paths_lead_to_their_routes() {
+        for known in ROUTES {
+            let path = format!("/api/{}", known.template.replace(['{', '}'], "x"));
+            assert_eq!(route(&path), Some(known.function), "{path}");
+            assert_eq!(route(&format!("{path}/")), Some(known.function), "{path}/");
+        }
+        for path in ["/", "/api", "/api/", "/health", "/api/Health", "/api/health/x", "/api//health", "/api/health//"] {
+            assert_eq!(route(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_decoded_once() {
+        let params = |path| Router::new().unwrap().find(path).map(|matched| matched.params["orgId"].clone());
+        assert_eq!(params("/api/organizations/a%27b/integrations").unwrap(), "a'b");
+        assert_eq!(params("/api/organizations/%2541/integrations").unwrap(), "%41");
+        assert_eq!(params("/api/organizations/a%2Fb/integrations").unwrap(), "a/b");
+        assert_eq!(params("/api/organizations/%FF/integrations").unwrap_err().status, StatusCode::BAD_REQUEST);
+    }
+}

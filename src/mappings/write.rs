@@ -1,0 +1,465 @@
+//! Deciding about a change: what a create, set, update or deactivation means for the rows that are there now.
+//!
+//! A decision is made on rows that were just read and holds only if they are still the same when it is written; if not, it
+//! is made again. So no change of another writer is ever overwritten by one who had not seen it.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Found, MappingError, Mappings, Siblings, Version, Versioned, guards,
+    journal::{COMMIT_DEADLINE, Change, CommitError, Marker},
+    keys, rows,
+};
+use crate::{
+    audit::{AuditEvent, EventType},
+    domain::{
+        Actor, ExternalOrgId, ExternalOrgName, IntegrationName, Mapping, MappingData, MappingId, MappingKey, OrgId,
+        TestOutcome,
+    },
+    tables::{Key, Operation, Properties, Put, Row, Stored, Table, TableError, When},
+};
+
+/// How often a change is decided anew when others keep getting in first.
+const ATTEMPTS: u32 = 32;
+
+/// What a create says.
+#[derive(Clone, Debug)]
+pub struct NewMapping {
+    pub org_id: OrgId,
+    pub integration: IntegrationName,
+    /// Generated if none.
+    pub id: Option<MappingId>,
+    pub external_org_id: ExternalOrgId,
+    pub external_org_name: Option<ExternalOrgName>,
+    pub data: Option<MappingData>,
+}
+
+/// What a workflow's set says. What it leaves out stays, except the name of another external organization.
+#[derive(Clone, Debug)]
+pub struct SetMapping {
+    pub org_id: OrgId,
+    pub integration: IntegrationName,
+    pub id: Option<MappingId>,
+    pub external_org_id: ExternalOrgId,
+    pub external_org_name: Option<ExternalOrgName>,
+    pub data: Option<MappingData>,
+}
+
+/// What an update says: `None` leaves a field as it is, `Some(None)` empties it.
+#[derive(Clone, Debug, Default)]
+pub struct Patch {
+    pub external_org_id: Option<ExternalOrgId>,
+    pub external_org_name: Option<Option<ExternalOrgName>>,
+    pub data: Option<Option<MappingData>>,
+    pub is_active: Option<bool>,
+}
+
+/// Which versions of a mapping a caller is willing to change.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    Any,
+    OneOf(Vec<String>),
+}
+
+impl Expected {
+    fn allows(&self, version: &Version) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.iter().any(|expected| expected == version.as_str()),
+        }
+    }
+}
+
+/// A change as it is asked for.
+#[derive(Clone, Debug)]
+enum Request {
+    Create(NewMapping),
+    Set(SetMapping),
+    Update { key: MappingKey, patch: Patch, expected: Expected },
+}
+
+impl Request {
+    fn org_id(&self) -> &OrgId {
+        match self {
+            Self::Create(new) => &new.org_id,
+            Self::Set(set) => &set.org_id,
+            Self::Update { key, .. } => &key.org_id,
+        }
+    }
+}
+
+/// What a request comes to, given the rows that are there.
+enum Decision {
+    /// Everything is as asked already.
+    Nothing(Box<Found>),
+    Write(Box<Change>),
+}
+
+/// A mapping after a change.
+struct Written {
+    found: Found,
+    created: bool,
+}
+
+impl Mappings {
+    /// Creates a mapping. Three round trips one after another, the first with two reads side by side.
+    ///
+    /// # Errors
+    /// Unknown or inactive organization, unknown integration, duplicate external id, taken mapping id, storage.
+    pub async fn create(&self, new: NewMapping, actor: Actor) -> Result<Versioned, MappingError> {
+        self.mappable(new.integration.as_str())?;
+        Ok(self.write(Request::Create(new), actor).await?.found.versioned())
+    }
+
+    /// What a workflow writes: creates the mapping, or changes the one there is. True if it was created.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; several mappings and no id; a row among them that cannot be read.
+    pub async fn set(&self, set: SetMapping, actor: Actor) -> Result<(Versioned, bool), MappingError> {
+        self.mappable(set.integration.as_str())?;
+        let written = self.write(Request::Set(set), actor).await?;
+        Ok((written.found.versioned(), written.created))
+    }
+
+    /// Changes, deactivates or restores a mapping. An inactive one can only be restored.
+    ///
+    /// # Errors
+    /// Not found, stale version, duplicate external id, unreadable row, storage.
+    pub async fn update(
+        &self,
+        key: MappingKey,
+        patch: Patch,
+        expected: Expected,
+        actor: Actor,
+    ) -> Result<Versioned, MappingError> {
+        Ok(self.write(Request::Update { key, patch, expected }, actor).await?.found.versioned())
+    }
+
+    /// Deactivates a mapping; its row stays, for the record and to be restored.
+    ///
+    /// # Errors
+    /// As [`Self::update`].
+    pub async fn deactivate(&self, key: MappingKey, expected: Expected, actor: Actor) -> Result<(), MappingError> {
+        let patch = Patch { is_active: Some(false), ..Patch::default() };
+        self.update(key, patch, expected, actor).await.map(drop)
+    }
+
+    /// Runs to its end even when the caller goes away: a change that is begun is finished.
+    async fn write(&self, request: Request, actor: Actor) -> Result<Written, MappingError> {
+        let mappings = self.clone();
+        let task = self.tasks.spawn(async move { mappings.write_to_the_end(&request, &actor).await });
+        task.await.map_err(|error| TableError::unavailable(format!("a write task ended early: {error}")))?
+    }
+
+    async fn write_to_the_end(&self, request: &Request, actor: &Actor) -> Result<Written, MappingError> {
+        let began = Instant::now();
+        let marker = Marker::new(request.org_id().clone());
+        let (marked, mut decision) = tokio::join!(self.journal.mark(&marker), self.decide(request, actor, &marker, 0));
+        for attempt in 1..=ATTEMPTS {
+            let change = match decision {
+                Ok(Decision::Write(change)) => change,
+                Ok(Decision::Nothing(found)) => {
+                    self.journal.unmark(marker);
+                    return Ok(Written { found: *found, created: false });
+                }
+                Err(error) => {
+                    self.journal.unmark(marker);
+                    return Err(error);
+                }
+            };
+            marked.clone()?;
+            let created = change.mode == Put::Create;
+            let key = change.key.clone();
+            match self.journal.commit(marker.clone(), *change).await {
+                Ok(stored) => {
+                    let mapping = rows::read(key.clone(), &stored.row.properties)
+                        .map_err(|row| MappingError::Unreadable { id: key.id, row })?;
+                    return Ok(Written { found: Found { mapping, stored }, created });
+                }
+                // Its marker stays: repair finds out whether it happened.
+                Err(CommitError::Storage(error)) => return Err(error.into()),
+                Err(CommitError::Conflict) if began.elapsed() > COMMIT_DEADLINE => break,
+                Err(CommitError::Conflict) => decision = self.decide(request, actor, &marker, attempt).await,
+            }
+        }
+        self.journal.unmark(marker);
+        Err(MappingError::Contended)
+    }
+
+    async fn decide(
+        &self,
+        request: &Request,
+        actor: &Actor,
+        marker: &Marker,
+        attempt: u32,
+    ) -> Result<Decision, MappingError> {
+        let at = Utc::now();
+        let draft = match request {
+            Request::Create(new) => self.decide_create(new).await?,
+            Request::Set(set) => self.decide_set(set).await?,
+            Request::Update { key, patch, expected } => self.decide_update(key, patch, expected).await?,
+        };
+        if draft.is_unchanged() {
+            // Only an existing mapping can be unchanged.
+            if let Some(found) = draft.before {
+                return Ok(Decision::Nothing(Box::new(found)));
+            }
+            return Err(MappingError::Contended);
+        }
+        let guards = self.guards(&draft, attempt > 0).await?;
+        Ok(Decision::Write(Box::new(draft.into_change(actor, marker, at, guards))))
+    }
+
+    async fn decide_create(&self, new: &NewMapping) -> Result<Draft, MappingError> {
+        let (siblings, ()) =
+            tokio::try_join!(self.siblings(&new.org_id, &new.integration), self.active_organization(&new.org_id))?;
+        if let Some(id) = &new.id
+            && siblings.has(id)
+        {
+            return Err(MappingError::IdTaken(id.clone()));
+        }
+        let key = MappingKey {
+            org_id: new.org_id.clone(),
+            integration: new.integration.clone(),
+            id: new.id.clone().unwrap_or_else(MappingId::generate),
+        };
+        let after = created(key, &new.external_org_id, new.external_org_name.as_ref(), new.data.as_ref());
+        Draft { before: None, after, index: Put::Create, slot: None, siblings }.checked()
+    }
+
+    async fn decide_set(&self, set: &SetMapping) -> Result<Draft, MappingError> {
+        let slot = async {
+            let key = keys::set_slot(&set.org_id, &set.integration);
+            Ok::<_, MappingError>(self.tables.get(Table::OrgIntegrationMappings, &key).await?)
+        };
+        // The index row may only be read before the row that will be written over.
+        let index = async {
+            match &set.id {
+                Some(id) => self.index_mode(&set.key(id)).await,
+                None => Ok(Put::Create),
+            }
+        };
+        let (siblings, (), slot, index) = tokio::try_join!(
+            self.siblings(&set.org_id, &set.integration),
+            self.active_organization(&set.org_id),
+            slot,
+            index
+        )?;
+        let before = if let Some(id) = &set.id {
+            siblings.unreadable(id)?;
+            siblings.readable.iter().find(|found| found.mapping.key.id == *id)
+        } else {
+            siblings.all_readable()?;
+            let mut active = siblings.active();
+            let first = active.next();
+            if active.next().is_some() {
+                return Err(siblings.multiple(&set.org_id, &set.integration));
+            }
+            first
+        };
+        let Some(before) = before.cloned() else {
+            let key = set.key(&set.id.clone().unwrap_or_else(MappingId::generate));
+            let after = created(key, &set.external_org_id, set.external_org_name.as_ref(), set.data.as_ref());
+            let slot = set.id.is_none().then(|| set_slot(&after.key, slot));
+            return Draft { before: None, after, index: Put::Create, slot, siblings }.checked();
+        };
+        let mut after = before.mapping.clone();
+        if after.external_org_id != set.external_org_id || set.external_org_name.is_some() {
+            after.external_org_name.clone_from(&set.external_org_name);
+        }
+        after.external_org_id.clone_from(&set.external_org_id);
+        if set.data.is_some() {
+            after.data.clone_from(&set.data);
+        }
+        after.is_active = true;
+        let index = match &set.id {
+            Some(_) => index,
+            None => self.index_mode(&after.key).await?,
+        };
+        Draft { before: Some(before), after, index, slot: None, siblings }.checked()
+    }
+
+    async fn decide_update(&self, key: &MappingKey, patch: &Patch, expected: &Expected) -> Result<Draft, MappingError> {
+        let (siblings, index) = tokio::try_join!(self.siblings(&key.org_id, &key.integration), self.index_mode(key))?;
+        siblings.unreadable(&key.id)?;
+        let before = siblings.readable.iter().find(|found| found.mapping.key == *key).cloned();
+        let Some(before) = before.filter(|found| found.mapping.is_active || patch.is_active == Some(true)) else {
+            return Err(self.missing(&key.org_id, &key.integration, Some(&key.id)).await);
+        };
+        if !expected.allows(&Version::of(&before.stored)) {
+            return Err(MappingError::Stale);
+        }
+        let mut after = before.mapping.clone();
+        if let Some(external_org_id) = &patch.external_org_id {
+            after.external_org_id.clone_from(external_org_id);
+        }
+        if let Some(name) = &patch.external_org_name {
+            after.external_org_name.clone_from(name);
+        }
+        if let Some(data) = &patch.data {
+            after.data.clone_from(data);
+        }
+        if let Some(is_active) = patch.is_active {
+            after.is_active = is_active;
+        }
+        Draft { before: Some(before), after, index, slot: None, siblings }.checked()
+    }
+
+    /// How the index row may be written, if it is still as it is now.
+    async fn index_mode(&self, key: &MappingKey) -> Result<Put, MappingError> {
+        let index = self.tables.get(Table::IntegrationMappings, &keys::index(key)).await?;
+        Ok(index.map_or(Put::Create, |stored| Put::Replace(stored.etag)))
+    }
+
+    /// The guards to free and to take.
+    ///
+    /// The first attempt trusts that they are as the mappings imply, which spares a read. Rows of other programs may have
+    /// none, or share one; then the guards are read.
+    async fn guards(&self, draft: &Draft, mut careful: bool) -> Result<Vec<Operation>, MappingError> {
+        let key = &draft.after.key;
+        let held = |mapping: &Mapping| mapping.is_active.then(|| mapping.external_org_id.clone());
+        let before = draft.before.as_ref().and_then(|found| held(&found.mapping));
+        let after = held(&draft.after);
+        if before == after {
+            return Ok(Vec::new());
+        }
+        let mut operations = Vec::new();
+        if let Some(freed) = before {
+            careful |= draft.siblings.active_with(&freed).count() > 1;
+            let guard = keys::guard(&key.org_id, &key.integration, &freed);
+            if !careful {
+                operations.push(Operation::Delete(guard, When::Any));
+            } else if let Some(stored) = self.tables.get(Table::OrgIntegrationMappings, &guard).await?
+                && guards::is_held_by(&stored, &key.id)
+            {
+                operations.push(Operation::Delete(guard, When::Matches(stored.etag)));
+            }
+        }
+        if let Some(taken) = after {
+            let guard = keys::guard(&key.org_id, &key.integration, &taken);
+            let mode = if careful { self.take_over(&guard, &taken, key).await? } else { Put::Create };
+            operations.push(Operation::Put(guards::row(key, &taken), mode));
+        }
+        Ok(operations)
+    }
+
+    /// How a guard can be taken that may be there: freely if it is a leftover.
+    async fn take_over(&self, guard: &Key, taken: &ExternalOrgId, taker: &MappingKey) -> Result<Put, MappingError> {
+        let Some(stored) = self.tables.get(Table::OrgIntegrationMappings, guard).await? else {
+            return Ok(Put::Create);
+        };
+        match guards::rightful_holder(&*self.tables, &stored).await? {
+            Some(holder) if holder != *taker => {
+                Err(MappingError::Duplicate { external_org_id: taken.clone(), existing: holder.id })
+            }
+            _ => Ok(Put::Replace(stored.etag)),
+        }
+    }
+}
+
+/// A mapping before and after a change that is being decided.
+struct Draft {
+    before: Option<Found>,
+    after: Mapping,
+    index: Put,
+    slot: Option<Operation>,
+    siblings: Siblings,
+}
+
+impl Draft {
+    /// At most one active mapping per external id.
+    fn checked(self) -> Result<Self, MappingError> {
+        let holds_already = self.before.as_ref().is_some_and(|found| {
+            found.mapping.is_active && found.mapping.external_org_id == self.after.external_org_id
+        });
+        if self.after.is_active && !holds_already {
+            let mut others = self.siblings.active_with(&self.after.external_org_id);
+            if let Some(other) = others.find(|found| found.mapping.key != self.after.key) {
+                return Err(MappingError::Duplicate {
+                    external_org_id: self.after.external_org_id.clone(),
+                    existing: other.mapping.key.id.clone(),
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.before.as_ref().is_some_and(|found| found.mapping == self.after)
+    }
+
+    fn into_change(self, actor: &Actor, marker: &Marker, at: DateTime<Utc>, mut guards: Vec<Operation>) -> Change {
+        let mut after = self.after;
+        let before = self.before.map(|found| (found.mapping, found.stored));
+        let event_type = match &before {
+            None => EventType::Created,
+            Some((before, _)) if before.is_active && !after.is_active => EventType::Deactivated,
+            Some((before, _)) if !before.is_active && after.is_active => EventType::Restored,
+            Some(_) => EventType::Updated,
+        };
+        match &before {
+            None => (after.created_at, after.created_by) = (Some(at), Some(actor.id.clone())),
+            // A test speaks of what it tested: another external organization, or other data, has not been tested.
+            Some((before, _)) if before.external_org_id != after.external_org_id || before.data != after.data => {
+                after.last_test = TestOutcome::default();
+            }
+            Some(_) => {}
+        }
+        (after.updated_at, after.updated_by) = (Some(at), Some(actor.id.clone()));
+        guards.extend(self.slot);
+
+        let (old, mode) = match before {
+            None => (Properties::new(), Put::Create),
+            Some((_, stored)) => (stored.row.properties, Put::Replace(stored.etag)),
+        };
+        let mut properties = old.clone();
+        rows::write(&after, &mut properties);
+        let event = AuditEvent { id: marker.change, at, event_type, mapping: after.key.clone(), actor: actor.clone() };
+        let event_properties = event.properties(&old, &properties);
+        Change { key: after.key, properties, mode, index: self.index, guards, event, event_properties }
+    }
+}
+
+impl Siblings {
+    fn has(&self, id: &MappingId) -> bool {
+        self.readable.iter().any(|found| found.mapping.key.id == *id)
+            || self.unreadable.iter().any(|(unreadable, _)| unreadable == id)
+    }
+}
+
+impl SetMapping {
+    fn key(&self, id: &MappingId) -> MappingKey {
+        MappingKey { org_id: self.org_id.clone(), integration: self.integration.clone(), id: id.clone() }
+    }
+}
+
+fn created(
+    key: MappingKey,
+    external_org_id: &ExternalOrgId,
+    external_org_name: Option<&ExternalOrgName>,
+    data: Option<&MappingData>,
+) -> Mapping {
+    Mapping {
+        key,
+        external_org_id: external_org_id.clone(),
+        external_org_name: external_org_name.cloned(),
+        data: data.cloned(),
+        is_active: true,
+        created_at: None,
+        created_by: None,
+        updated_at: None,
+        updated_by: None,
+        last_test: TestOutcome::default(),
+    }
+}
+
+/// Two sets that both found nothing and create: the second finds the slot changed, and decides again.
+fn set_slot(mapping: &MappingKey, slot: Option<Stored>) -> Operation {
+    let row = Row {
+        key: keys::set_slot(&mapping.org_id, &mapping.integration),
+        properties: Properties::from([("MappingId".to_owned(), mapping.id.as_str().into())]),
+    };
+    Operation::Put(row, slot.map_or(Put::Create, |stored| Put::Replace(stored.etag)))
+}

@@ -1,0 +1,132 @@
+//! A store that fails at one operation and works again: the operation happened and its answer was lost, or it never
+//! happened. The author of a change never meets his own first attempt as somebody else's.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use crosswalk::{
+    mappings::{Expected, MappingError},
+    tables::{Etag, Key, Operation, Page, Put, Range, Row, Stored, Table, TableError, TableStore, Tables, When},
+};
+use futures::stream::BoxStream;
+
+use crate::{harness::*, invariants};
+
+/// Fails at one operation, counted from 1.
+struct Failing {
+    inner: Tables,
+    at: usize,
+    /// Whether the operation happens all the same.
+    lands: bool,
+    begun: AtomicUsize,
+}
+
+impl Failing {
+    async fn step<T>(&self, operation: impl Future<Output = Result<T, TableError>> + Send) -> Result<T, TableError> {
+        let fails = self.begun.fetch_add(1, Ordering::SeqCst) + 1 == self.at;
+        if fails && !self.lands {
+            return Err(unavailable());
+        }
+        let outcome = operation.await;
+        if fails { Err(unavailable()) } else { outcome }
+    }
+}
+
+fn unavailable() -> TableError {
+    TableError::Unavailable { reason: "the connection broke".into(), retry_after: None }
+}
+
+#[async_trait]
+impl TableStore for Failing {
+    async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
+        self.step(self.inner.get(table, key)).await
+    }
+
+    async fn put(&self, table: Table, row: &Row, mode: &Put) -> Result<Etag, TableError> {
+        self.step(self.inner.put(table, row, mode)).await
+    }
+
+    async fn delete(&self, table: Table, key: &Key, when: &When) -> Result<(), TableError> {
+        self.step(self.inner.delete(table, key, when)).await
+    }
+
+    async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
+        self.step(self.inner.scan(table, range, limit)).await
+    }
+
+    async fn commit(&self, table: Table, batch: &[Operation]) -> Result<Vec<Option<Etag>>, TableError> {
+        self.step(self.inner.commit(table, batch)).await
+    }
+
+    fn scan_table(&self, table: Table) -> BoxStream<'_, Result<Stored, TableError>> {
+        self.inner.scan_table(table)
+    }
+}
+
+/// Runs a few changes with a fault at each operation in turn, until there are no more operations.
+async fn with_every_fault(lands: bool) {
+    for at in 1.. {
+        let tables = memory().await;
+        let failing = Arc::new(Failing { inner: Arc::clone(&tables), at, lands, begun: AtomicUsize::new(0) });
+        let process = app(failing.clone());
+        let outcomes = [
+            process.mappings.create(new("a", "1"), actor()).await.map(drop),
+            process.mappings.update(key("a"), external_id("2"), Expected::Any, actor()).await.map(drop),
+            process.mappings.set(set(None, "3"), actor()).await.map(drop),
+        ];
+        process.drain(Duration::from_secs(10)).await;
+        let begun = failing.begun.load(Ordering::SeqCst);
+        invariants::hold(&tables, &[]).await;
+        let created = outcomes[0].is_ok();
+        for outcome in outcomes {
+            match outcome {
+                Ok(()) | Err(MappingError::Storage(TableError::Unavailable { .. })) => {}
+                Err(MappingError::MappingNotFound { .. }) => assert!(!created, "operation {at}"),
+                Err(error) => panic!("operation {at}, lands {lands}: {error}"),
+            }
+        }
+        if begun < at {
+            assert!(at > 15, "only {at} operations in three changes");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_lost() {
+    with_every_fault(true).await;
+}
+
+#[tokio::test]
+async fn an_operation_is_lost() {
+    with_every_fault(false).await;
+}
+
+/// The transaction lands and its answer is lost: its author hears of success, not of a conflict with himself.
+#[tokio::test]
+async fn a_transaction_whose_answer_is_lost_is_acknowledged() {
+    let tables = memory().await;
+    let mut acknowledged = 0;
+    for at in 1..=8 {
+        let failing = Arc::new(Failing { inner: Arc::clone(&tables), at, lands: true, begun: AtomicUsize::new(0) });
+        let process = app(failing);
+        let id = at.to_string();
+        let outcome = process.mappings.create(new(&id, &id), actor()).await;
+        process.drain(Duration::from_secs(10)).await;
+        if outcome.is_ok() {
+            acknowledged += 1;
+        } else {
+            // Only a fault of the reads or of the marker, so before the transaction, is told to the caller.
+            assert!(matches!(outcome, Err(MappingError::Storage(_))), "{outcome:?}");
+            assert!(!invariants::mappings(&*tables).await.contains_key(&(ORG.into(), format!("halo_mapping_{id}"))));
+        }
+    }
+    assert_eq!(acknowledged, 5, "reads and marker are three operations, everything after them is acknowledged");
+    invariants::hold(&tables, &[]).await;
+}

@@ -1,0 +1,13 @@
+//! The invariants of the two tables, as they would break: a crash between any two requests, two writers at once, a store
+//! that fails in every way, the real program killed again and again.
+
+#[path = "../support/azurite.rs"]
+mod azurite;
+mod crash;
+mod faults;
+mod harness;
+mod invariants;
+mod kill;
+mod outage;
+mod wire;
+mod writers;

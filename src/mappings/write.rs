@@ -230,23 +230,10 @@ impl Mappings {
     }
 
     async fn decide_set(&self, set: &SetMapping) -> Result<Draft, MappingError> {
-        let slot = async {
-            let key = keys::set_slot(&set.org_id, &set.integration);
-            Ok::<_, MappingError>(self.tables.get(Table::OrgIntegrationMappings, &key).await?)
-        };
-        // The index row may only be read before the row that will be written over.
-        let index = async {
-            match &set.id {
-                Some(id) => self.index_mode(&set.key(id)).await,
-                None => Ok(Put::Create),
-            }
-        };
-        let (siblings, (), slot, index) = tokio::try_join!(
-            self.siblings(&set.org_id, &set.integration),
-            self.active_organization(&set.org_id),
-            slot,
-            index
-        )?;
+        let (slot, index, ()) =
+            tokio::try_join!(self.slot(set), self.index_of(set), self.active_organization(&set.org_id))?;
+        // Only now: whoever creates writes the slot, so a mapping that this does not see makes the slot that was read stale.
+        let siblings = self.siblings(&set.org_id, &set.integration).await?;
         let before = if let Some(id) = &set.id {
             siblings.unreadable(id)?;
             siblings.readable.iter().find(|found| found.mapping.key.id == *id)
@@ -279,6 +266,23 @@ impl Mappings {
             None => self.index_mode(&after.key).await?,
         };
         Draft { before: Some(before), after, index, slot: None, siblings }.checked()
+    }
+
+    /// The slot that a set without an id has to write if it creates.
+    async fn slot(&self, set: &SetMapping) -> Result<Option<Stored>, MappingError> {
+        if set.id.is_some() {
+            return Ok(None);
+        }
+        let key = keys::set_slot(&set.org_id, &set.integration);
+        Ok(self.tables.get(Table::OrgIntegrationMappings, &key).await?)
+    }
+
+    /// How the index row of the mapping that a set names may be written.
+    async fn index_of(&self, set: &SetMapping) -> Result<Put, MappingError> {
+        match &set.id {
+            Some(id) => self.index_mode(&set.key(id)).await,
+            None => Ok(Put::Create),
+        }
     }
 
     async fn decide_update(&self, key: &MappingKey, patch: &Patch, expected: &Expected) -> Result<Draft, MappingError> {

@@ -6,6 +6,7 @@ mod azurite;
 mod crash;
 mod faults;
 mod harness;
+mod interleave;
 mod invariants;
 mod kill;
 mod outage;

@@ -154,12 +154,11 @@ impl Model {
         let found = self.rows.get(operation.key()).map(|stored| &stored.etag);
         match (operation, found) {
             (Operation::Put(_, Put::Create), Some(_)) => Err("already exists"),
-            (Operation::Put(_, Put::Create | Put::Upsert), _) => Ok(()),
+            (Operation::Put(_, Put::Create | Put::Upsert), _) | (Operation::Delete(_, When::Any), Some(_)) => Ok(()),
             (_, None) => Err("not found"),
             (Operation::Put(_, Put::Replace(etag)) | Operation::Delete(_, When::Matches(etag)), Some(found)) => {
                 if etag == found { Ok(()) } else { Err("precondition") }
             }
-            (Operation::Delete(_, When::Any), Some(_)) => Ok(()),
         }
     }
 

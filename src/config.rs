@@ -53,6 +53,22 @@ impl Storage {
         }
         for setting in ["AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__accountName"] {
             if let Some(account) = environment(setting) {
+                let is_uri = account.contains("://");
+                let is_name = (3..=24).contains(&account.len())
+                    && account.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+                // A name is pasted into a host: anything else in it could send the identity's token somewhere else.
+                match setting.ends_with("Uri") {
+                    true if !is_uri => {
+                        return Err(wrong(setting, "expected https://ACCOUNT.table.core.windows.net".into()));
+                    }
+                    false if !is_name => {
+                        return Err(wrong(
+                            setting,
+                            "expected the account's name: 3 to 24 lower-case letters and digits".into(),
+                        ));
+                    }
+                    _ => {}
+                }
                 let identity = IdentityEnvironment {
                     endpoint: environment("IDENTITY_ENDPOINT"),
                     header: environment("IDENTITY_HEADER"),

@@ -22,7 +22,19 @@ async fn dev_says_what_to_do_and_it_works() {
     let (announced, _log) = text.split_once("{\"timestamp\"").unwrap();
     let (_, address) = announced.split_once("http://").unwrap();
     let address = format!("http://{}", address.split_whitespace().next().unwrap());
-    insta::assert_snapshot!(announced.replace(&address, "http://ADDRESS"), @r#""#);
+    insta::assert_snapshot!(announced.replace(&address, "http://ADDRESS"), @r#"
+    Crosswalk on http://ADDRESS   (Ctrl-C stops it)
+
+    you are       dev-admin; another user with -H 'X-Dev-User: NAME'
+    organizations acme, globex, hooli, initech
+    description   http://ADDRESS/api/openapi.json
+
+    Map an organization, then ask who it is over there:
+
+    curl -sX PUT http://ADDRESS/api/organizations/acme/integrations/example_psa \
+         -H 'Content-Type: application/json' -d '{"external_org_id": "1001"}'
+    curl -s http://ADDRESS/api/organizations/acme/integrations/example_psa
+    "#);
     // The two commands as a shell would run them.
     let commands: Vec<_> = announced.split("  curl ").skip(1).collect();
     assert_eq!(commands.len(), 2);

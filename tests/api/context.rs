@@ -75,7 +75,16 @@ async fn every_error_is_a_type_with_what_the_caller_needs() {
         assert!(fits, "{get:?}");
         told.push(get.to_string());
     }
-    insta::assert_snapshot!(told.join("\n"), @r#""#);
+    insta::assert_snapshot!(told.join("\n"), @r"
+    Organization 'acme' has 2 active mappings for integration 'halo'; name one with mapping_id
+    No active mapping 'mapping_3' for integration 'halo' in organization 'acme'; activeOnly=false shows deactivated ones
+    No active mapping for integration 'halo_psa' in organization 'acme'; create one, or set it
+    Integration 'hallo' is not one that organizations can be mapped to; known are: halo, halo_mapping, halo_psa
+    Integration 'chat' is not one that organizations can be mapped to; known are: halo, halo_mapping, halo_psa
+    mapping_id must be `mapping_` and 1 to 64 letters, digits or hyphens
+    Organization 'hooli' is inactive; its mappings cannot be used until the platform activates it again
+    Organization 'nobody' is unknown; GET /api/organizations lists the known ones
+    ");
 }
 
 #[tokio::test]

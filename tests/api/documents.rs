@@ -24,7 +24,7 @@ fn replaced(name: &str, value: &Value) -> Value {
             .map(|(name, value)| (name.clone(), replaced(name, value)))
             .collect::<serde_json::Map<_, _>>()
             .into(),
-        Value::Array(items) => items.iter().map(|item| replaced(name, item)).collect(),
+        Value::Array(items) => items.iter().map(|item| replaced("", item)).collect(),
         Value::String(text) if name.ends_with("_at") => {
             let time = chrono::DateTime::parse_from_rfc3339(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             let age = chrono::Utc::now().signed_duration_since(time).num_seconds();

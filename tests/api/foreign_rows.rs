@@ -140,7 +140,17 @@ async fn a_row_that_cannot_be_read_takes_no_list_down_and_is_never_guessed_about
 #[tokio::test]
 async fn the_answer_for_an_unreadable_row_says_what_to_mend() {
     let server = with_unreadable("IsActive", None).await;
-    insta::assert_snapshot!(stable(&server.api.get(HALO).await.is(409).json()), @r#""#);
+    insta::assert_snapshot!(stable(&server.api.get(HALO).await.is(409).json()), @r#"
+    {
+      "details": {
+        "mapping_ids": [
+          "mapping_2"
+        ]
+      },
+      "error": "Mapping unreadable",
+      "message": "mapping acme/halo/mapping_2 cannot be read: IsActive is missing; mend or remove that row, `crosswalk verify` lists all such rows"
+    }
+    "#);
 }
 
 /// What other programs store for "nothing" in an optional property.

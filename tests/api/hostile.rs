@@ -29,8 +29,6 @@ async fn ids_in_paths_that_are_none_are_refused_and_named() {
         "%27",
         "acme/",
         "/",
-        "..",
-        ".",
         "a\tb",
         "a\0",
         "\0",

@@ -16,7 +16,16 @@ async fn the_registry_in_the_order_of_names() {
     let names: Vec<_> =
         list["integrations"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["chat", "halo", "halo_mapping", "halo_psa"]);
-    insta::assert_snapshot!(stable(&list["integrations"][0]), @r#""#);
+    insta::assert_snapshot!(stable(&list["integrations"][0]), @r#"
+    {
+      "docs_url": null,
+      "mapping_data_schema": null,
+      "name": "chat",
+      "supports_discovery": false,
+      "supports_org_mapping": false,
+      "title": "An external system"
+    }
+    "#);
     assert_eq!(list["integrations"][1]["supports_org_mapping"], true);
 }
 
@@ -145,7 +154,20 @@ async fn parameters_that_are_wrong_are_named() {
 #[tokio::test]
 async fn an_unknown_integration_is_404_with_the_known_ones() {
     let server = Server::start().await;
-    insta::assert_snapshot!(stable(&server.api.get("/integrations/hallo/mappings").await.is(404).json()), @r#""#);
+    insta::assert_snapshot!(stable(&server.api.get("/integrations/hallo/mappings").await.is(404).json()), @r#"
+    {
+      "details": {
+        "known": [
+          "chat",
+          "halo",
+          "halo_mapping",
+          "halo_psa"
+        ]
+      },
+      "error": "Integration not found",
+      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa"
+    }
+    "#);
     assert!(server.api.get("/integrations/chat/mappings").await.is(200).column("id").is_empty());
 }
 

@@ -11,7 +11,37 @@ async fn all_organizations_in_the_order_of_their_ids() {
     server
         .organization("beta", &[("TenantId", typed), ("IsActive", true.into()), ("Extra", Property::Double(1.5))])
         .await;
-    insta::assert_snapshot!(stable(&server.api.get("/organizations").await.is(200).json()), @r#""#);
+    insta::assert_snapshot!(stable(&server.api.get("/organizations").await.is(200).json()), @r#"
+    {
+      "count": 4,
+      "organizations": [
+        {
+          "id": "acme",
+          "is_active": true,
+          "name": "Acme Corp",
+          "tenant_id": null
+        },
+        {
+          "id": "beta",
+          "is_active": true,
+          "name": null,
+          "tenant_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff"
+        },
+        {
+          "id": "globex",
+          "is_active": true,
+          "name": "Globex",
+          "tenant_id": null
+        },
+        {
+          "id": "hooli",
+          "is_active": false,
+          "name": "Hooli",
+          "tenant_id": null
+        }
+      ]
+    }
+    "#);
 }
 
 #[tokio::test]
@@ -29,7 +59,13 @@ async fn rows_of_other_programs_do_not_take_the_list_down() {
         .iter()
         .map(|one| format!("{} {} {}", one["id"], one["name"], one["is_active"]))
         .collect();
-    insta::assert_snapshot!(lines.join("\n"), @r#""#);
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    "acme" "Acme Corp" true
+    "empty" null false
+    "globex" "Globex" true
+    "hooli" "Hooli" false
+    "odd" "7" false
+    "#);
     // What is not clearly active is not active.
     for id in ["empty", "odd"] {
         let path = format!("/organizations/{id}/integrations/halo");

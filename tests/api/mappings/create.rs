@@ -14,7 +14,26 @@ use crate::{
 async fn a_created_mapping_says_everything() {
     let (server, created) = with_mapping().await;
     assert_eq!(created.header("location"), "/api/organizations/acme/integrations/halo/mapping_1");
-    insta::assert_snapshot!(stable(&created.json()), @r#""#);
+    insta::assert_snapshot!(stable(&created.json()), @r#"
+    {
+      "created_at": "<now>",
+      "created_by": "dev-admin",
+      "external_org_id": "100",
+      "external_org_name": "Acme in Halo",
+      "id": "mapping_1",
+      "integration_name": "halo",
+      "is_active": true,
+      "last_test_result": null,
+      "last_test_succeeded": null,
+      "last_tested_at": null,
+      "mapping_data": {
+        "site": 7
+      },
+      "org_id": "acme",
+      "updated_at": "<now>",
+      "updated_by": "dev-admin"
+    }
+    "#);
     assert_eq!(created.json()["created_at"], created.json()["updated_at"]);
     server.settled().await;
 }
@@ -40,7 +59,32 @@ async fn every_mistake_is_told_at_once() {
         "integration_name": "hallo", "external_org_id": "O'Brien", "external_org_name": "tab\there", "mapping_data": [1],
         "mapping_id": "001", "external_org_nam": "x"
     });
-    insta::assert_snapshot!(stable(&server.api.post(COLLECTION, &body).await.is(400).json()), @r#""#);
+    insta::assert_snapshot!(stable(&server.api.post(COLLECTION, &body).await.is(400).json()), @r#"
+    {
+      "details": {
+        "external_org_id": [
+          "must be 1 to 200 characters, none of < > \" ' and no control characters"
+        ],
+        "external_org_nam": [
+          "is no field of this request; its fields are integration_name, external_org_id, external_org_name, mapping_data, mapping_id"
+        ],
+        "external_org_name": [
+          "must be at most 300 characters and no control characters"
+        ],
+        "integration_name": [
+          "is no known integration; known are: chat, halo, halo_mapping, halo_psa"
+        ],
+        "mapping_data": [
+          "must be a JSON object"
+        ],
+        "mapping_id": [
+          "must be `mapping_` and 1 to 64 letters, digits or hyphens"
+        ]
+      },
+      "error": "Validation failed",
+      "message": "6 fields are invalid"
+    }
+    "#);
     let empty = server.api.post(COLLECTION, &json!({})).await;
     assert_eq!(empty.invalid_fields(), BTreeSet::from(["external_org_id", "integration_name"].map(str::to_owned)));
     assert_eq!(server.audit("acme").await, [], "what is refused leaves no event");
@@ -103,16 +147,26 @@ async fn only_known_integrations_that_can_be_mapped() {
     let server = Server::start().await;
     let details =
         async |name| server.api.post(COLLECTION, &new_mapping(name, "1")).await.is(400).json()["details"].clone();
-    insta::assert_snapshot!(details("hallo").await, @r#""#);
-    insta::assert_snapshot!(details("chat").await, @r#""#);
-    insta::assert_snapshot!(details("Halo").await, @r#""#);
+    insta::assert_snapshot!(details("hallo").await, @r#"{"integration_name":["is no known integration; known are: chat, halo, halo_mapping, halo_psa"]}"#);
+    insta::assert_snapshot!(details("chat").await, @r#"{"integration_name":["does not support mapping; these do: halo, halo_mapping, halo_psa"]}"#);
+    insta::assert_snapshot!(details("Halo").await, @r#"{"integration_name":["is no known integration; known are: chat, halo, halo_mapping, halo_psa"]}"#);
 }
 
 #[tokio::test]
 async fn an_external_organization_is_mapped_once() {
     let (server, _) = with_mapping().await;
     let answer = server.api.post(COLLECTION, &new_mapping("halo", "100")).await.is(409);
-    insta::assert_snapshot!(stable(&answer.json()), @r#""#);
+    insta::assert_snapshot!(stable(&answer.json()), @r#"
+    {
+      "details": {
+        "mapping_ids": [
+          "mapping_1"
+        ]
+      },
+      "error": "Duplicate mapping",
+      "message": "External organization '100' is already mapped by the active mapping 'mapping_1'; change or deactivate that one"
+    }
+    "#);
     // Another organization, or another integration, has its own.
     server.api.post("/organizations/globex/integrations", &new_mapping("halo", "100")).await.is(201);
     server.api.post(COLLECTION, &new_mapping("halo_psa", "100")).await.is(201);
@@ -127,7 +181,17 @@ async fn an_external_organization_is_mapped_once() {
 async fn a_mapping_id_is_taken_for_ever() {
     let (server, _) = with_mapping().await;
     let again = named_mapping("halo", "200", "mapping_1");
-    insta::assert_snapshot!(stable(&server.api.post(COLLECTION, &again).await.is(409).json()), @r#""#);
+    insta::assert_snapshot!(stable(&server.api.post(COLLECTION, &again).await.is(409).json()), @r#"
+    {
+      "details": {
+        "mapping_ids": [
+          "mapping_1"
+        ]
+      },
+      "error": "Mapping id taken",
+      "message": "Mapping id 'mapping_1' is taken; choose another, or restore a deactivated mapping by PATCH with is_active true"
+    }
+    "#);
     server.api.delete(super::ONE).await.is(204);
     server.api.post(COLLECTION, &again).await.is(409);
     server.api.post(COLLECTION, &named_mapping("halo_psa", "200", "mapping_1")).await.is(201);
@@ -144,10 +208,20 @@ async fn only_active_organizations_that_exist() {
     };
     let (status, body) = create("nobody").await;
     assert_eq!(status, 404);
-    insta::assert_snapshot!(body, @r#""#);
+    insta::assert_snapshot!(body, @r#"
+    {
+      "error": "Organization not found",
+      "message": "Organization 'nobody' is unknown; GET /api/organizations lists the known ones"
+    }
+    "#);
     let (status, body) = create("hooli").await;
     assert_eq!(status, 409);
-    insta::assert_snapshot!(body, @r#""#);
+    insta::assert_snapshot!(body, @r#"
+    {
+      "error": "Organization inactive",
+      "message": "Organization 'hooli' is inactive; its mappings cannot be used until the platform activates it again"
+    }
+    "#);
     for org in ["nobody", "hooli"] {
         assert_eq!(server.audit(org).await, []);
     }

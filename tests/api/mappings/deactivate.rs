@@ -53,7 +53,17 @@ async fn what_was_taken_meanwhile_cannot_be_restored() {
     server.api.delete(ONE).await.is(204);
     server.api.post(COLLECTION, &named_mapping("halo", "100", "mapping_2")).await.is(201);
     let answer = server.api.patch(ONE, &json!({"is_active": true})).await.is(409);
-    insta::assert_snapshot!(stable(&answer.json()), @r#""#);
+    insta::assert_snapshot!(stable(&answer.json()), @r#"
+    {
+      "details": {
+        "mapping_ids": [
+          "mapping_2"
+        ]
+      },
+      "error": "Duplicate mapping",
+      "message": "External organization '100' is already mapped by the active mapping 'mapping_2'; change or deactivate that one"
+    }
+    "#);
     let answer = server.api.put(HALO, &json!({"external_org_id": "100", "mapping_id": "mapping_1"})).await.is(409);
     assert_eq!(answer.json()["details"]["mapping_ids"], json!(["mapping_2"]));
     // As another one it can.

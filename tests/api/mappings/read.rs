@@ -23,10 +23,38 @@ async fn a_mapping_reads_as_it_was_written() {
 async fn what_is_missing_is_said() {
     let (server, _) = with_mapping().await;
     let missing = async |path: &str| stable(&server.api.get(path).await.is(404).json());
-    insta::assert_snapshot!(missing(&format!("{HALO}/mapping_2")).await, @r#""#);
-    insta::assert_snapshot!(missing("/organizations/nobody/integrations/halo/mapping_1").await, @r#""#);
-    insta::assert_snapshot!(missing("/organizations/acme/integrations/hallo/mapping_1").await, @r#""#);
-    insta::assert_snapshot!(missing("/organizations/nobody/integrations").await, @r#""#);
+    insta::assert_snapshot!(missing(&format!("{HALO}/mapping_2")).await, @r#"
+    {
+      "error": "Mapping not found",
+      "message": "No active mapping 'mapping_2' for integration 'halo' in organization 'acme'; activeOnly=false shows deactivated ones"
+    }
+    "#);
+    insta::assert_snapshot!(missing("/organizations/nobody/integrations/halo/mapping_1").await, @r#"
+    {
+      "error": "Organization not found",
+      "message": "Organization 'nobody' is unknown; GET /api/organizations lists the known ones"
+    }
+    "#);
+    insta::assert_snapshot!(missing("/organizations/acme/integrations/hallo/mapping_1").await, @r#"
+    {
+      "details": {
+        "known": [
+          "chat",
+          "halo",
+          "halo_mapping",
+          "halo_psa"
+        ]
+      },
+      "error": "Integration not found",
+      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa"
+    }
+    "#);
+    insta::assert_snapshot!(missing("/organizations/nobody/integrations").await, @r#"
+    {
+      "error": "Organization not found",
+      "message": "Organization 'nobody' is unknown; GET /api/organizations lists the known ones"
+    }
+    "#);
     // One organization's mapping is not another's, nor one integration's another's.
     missing("/organizations/globex/integrations/halo/mapping_1").await;
     missing("/organizations/acme/integrations/halo_psa/mapping_1").await;
@@ -40,7 +68,7 @@ async fn a_list_is_in_the_same_order_every_time() {
     for (name, id) in [("halo_psa", "c"), ("halo", "b"), ("halo_mapping", "z"), ("halo", "a"), ("halo", "B")] {
         server.api.post(COLLECTION, &named_mapping(name, id, &format!("mapping_{id}"))).await.is(201);
     }
-    let expected = ["mapping_z", "mapping_B", "mapping_a", "mapping_b", "mapping_c"];
+    let expected = ["mapping_B", "mapping_a", "mapping_b", "mapping_z", "mapping_c"];
     for _ in 0..3 {
         assert_eq!(server.api.get(COLLECTION).await.column("id"), expected);
     }

@@ -12,14 +12,35 @@ async fn none_one_and_several() {
     let (server, created) = with_mapping().await;
     assert_eq!(server.api.get(HALO).await.is(200).body, created.body);
     let none = server.api.get("/organizations/acme/integrations/halo_psa").await.is(404);
-    insta::assert_snapshot!(stable(&none.json()), @r#""#);
+    insta::assert_snapshot!(stable(&none.json()), @r#"
+    {
+      "error": "Mapping not found",
+      "message": "No active mapping for integration 'halo_psa' in organization 'acme'; create one, or set it"
+    }
+    "#);
 
     server.api.post(COLLECTION, &named_mapping("halo", "200", "mapping_2")).await.is(201);
-    insta::assert_snapshot!(stable(&server.api.get(HALO).await.is(409).json()), @r#""#);
+    insta::assert_snapshot!(stable(&server.api.get(HALO).await.is(409).json()), @r#"
+    {
+      "details": {
+        "mapping_ids": [
+          "mapping_1",
+          "mapping_2"
+        ]
+      },
+      "error": "Multiple mappings",
+      "message": "Organization 'acme' has 2 active mappings for integration 'halo'; name one with mapping_id"
+    }
+    "#);
     let named = async |id: &str| server.api.get(HALO).query(&[("mapping_id", id)]).await;
     assert_eq!(named("mapping_1").await.is(200).json()["external_org_id"], "100");
     assert_eq!(named("mapping_2").await.is(200).json()["external_org_id"], "200");
-    insta::assert_snapshot!(stable(&named("mapping_3").await.is(404).json()), @r#""#);
+    insta::assert_snapshot!(stable(&named("mapping_3").await.is(404).json()), @r#"
+    {
+      "error": "Mapping not found",
+      "message": "No active mapping 'mapping_3' for integration 'halo' in organization 'acme'; activeOnly=false shows deactivated ones"
+    }
+    "#);
     for wrong in ["", "1", "mapping_1'", "mapping_1/"] {
         assert_eq!(named(wrong).await.invalid_fields(), BTreeSet::from(["mapping_id".to_owned()]), "{wrong}");
     }
@@ -35,11 +56,46 @@ async fn the_wrong_names_are_said() {
         let path = format!("/organizations/{org}/integrations/{integration}");
         stable(&server.api.get(&path).await.is(status).json())
     };
-    insta::assert_snapshot!(of("nobody", "halo", 404).await, @r#""#);
-    insta::assert_snapshot!(of("hooli", "halo", 409).await, @r#""#);
-    insta::assert_snapshot!(of("acme", "hallo", 404).await, @r#""#);
+    insta::assert_snapshot!(of("nobody", "halo", 404).await, @r#"
+    {
+      "error": "Organization not found",
+      "message": "Organization 'nobody' is unknown; GET /api/organizations lists the known ones"
+    }
+    "#);
+    insta::assert_snapshot!(of("hooli", "halo", 409).await, @r#"
+    {
+      "error": "Organization inactive",
+      "message": "Organization 'hooli' is inactive; its mappings cannot be used until the platform activates it again"
+    }
+    "#);
+    insta::assert_snapshot!(of("acme", "hallo", 404).await, @r#"
+    {
+      "details": {
+        "known": [
+          "chat",
+          "halo",
+          "halo_mapping",
+          "halo_psa"
+        ]
+      },
+      "error": "Integration not found",
+      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa"
+    }
+    "#);
     // As a workflow in Rust is told: it is of no use to create one.
-    insta::assert_snapshot!(of("acme", "chat", 404).await, @r#""#);
+    insta::assert_snapshot!(of("acme", "chat", 404).await, @r#"
+    {
+      "details": {
+        "known": [
+          "halo",
+          "halo_mapping",
+          "halo_psa"
+        ]
+      },
+      "error": "Integration not found",
+      "message": "Integration 'chat' is not one that organizations can be mapped to; known are: halo, halo_mapping, halo_psa"
+    }
+    "#);
 }
 
 #[tokio::test]
@@ -61,7 +117,17 @@ async fn a_header_that_names_another_organization_is_refused_on_every_route() {
     let both = server.api.get(HALO).header("x-organization-id", "acme").header("x-organization-id", "globex");
     both.await.is(400);
     let answer = server.api.get(HALO).header("x-organization-id", "globex").await.is(400);
-    insta::assert_snapshot!(stable(&answer.json()), @r#""#);
+    insta::assert_snapshot!(stable(&answer.json()), @r#"
+    {
+      "details": {
+        "X-Organization-Id": [
+          "names 'globex', the path names 'acme'; send one of them"
+        ]
+      },
+      "error": "Validation failed",
+      "message": "1 field is invalid"
+    }
+    "#);
     assert_eq!(server.audit("acme").await.len(), 1);
 }
 

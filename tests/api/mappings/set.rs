@@ -70,8 +70,33 @@ async fn the_wrong_names_are_said() {
         let path = format!("/organizations/{org}/integrations/{integration}");
         stable(&server.api.put(&path, &json!({"external_org_id": "1"})).await.is(status).json())
     };
-    insta::assert_snapshot!(to("acme", "hallo", 404).await, @r#""#);
-    insta::assert_snapshot!(to("acme", "chat", 404).await, @r#""#);
+    insta::assert_snapshot!(to("acme", "hallo", 404).await, @r#"
+    {
+      "details": {
+        "known": [
+          "chat",
+          "halo",
+          "halo_mapping",
+          "halo_psa"
+        ]
+      },
+      "error": "Integration not found",
+      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa"
+    }
+    "#);
+    insta::assert_snapshot!(to("acme", "chat", 404).await, @r#"
+    {
+      "details": {
+        "known": [
+          "halo",
+          "halo_mapping",
+          "halo_psa"
+        ]
+      },
+      "error": "Integration not found",
+      "message": "Integration 'chat' is not one that organizations can be mapped to; known are: halo, halo_mapping, halo_psa"
+    }
+    "#);
     to("nobody", "halo", 404).await;
     to("hooli", "halo", 409).await;
     for org in ["acme", "nobody", "hooli"] {

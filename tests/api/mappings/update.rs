@@ -43,7 +43,35 @@ async fn every_mistake_is_told_at_once_and_nothing_changes() {
         "external_org_id": null, "external_org_name": 7, "mapping_data": "text", "is_active": "yes",
         "id": "mapping_2", "last_tested_at": null, "created_by": "me"
     });
-    insta::assert_snapshot!(stable(&server.api.patch(ONE, &body).await.is(400).json()), @r#""#);
+    insta::assert_snapshot!(stable(&server.api.patch(ONE, &body).await.is(400).json()), @r#"
+    {
+      "details": {
+        "created_by": [
+          "is no field of this request; its fields are external_org_id, external_org_name, mapping_data, is_active"
+        ],
+        "external_org_id": [
+          "must not be null"
+        ],
+        "external_org_name": [
+          "must be a string"
+        ],
+        "id": [
+          "is no field of this request; its fields are external_org_id, external_org_name, mapping_data, is_active"
+        ],
+        "is_active": [
+          "must be true or false"
+        ],
+        "last_tested_at": [
+          "is no field of this request; its fields are external_org_id, external_org_name, mapping_data, is_active"
+        ],
+        "mapping_data": [
+          "must be a JSON object"
+        ]
+      },
+      "error": "Validation failed",
+      "message": "7 fields are invalid"
+    }
+    "#);
     for field in created.json().as_object().unwrap().keys() {
         if ["external_org_id", "external_org_name", "mapping_data", "is_active"].contains(&field.as_str()) {
             continue;

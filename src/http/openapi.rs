@@ -53,8 +53,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
                 && response.description.is_empty()
             {
                 let status = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
-                response.description =
-                    status.and_then(|status| status.canonical_reason()).unwrap_or("Answer").to_owned();
+                let reason = status.and_then(|status| status.canonical_reason());
+                response.description = reason.unwrap_or("Answer").into();
             }
         }
     }

@@ -34,7 +34,7 @@ pub fn read(key: MappingKey, properties: &Properties) -> Result<Mapping, Unreada
     Ok(Mapping {
         external_org_id,
         external_org_name: reader.parsed("ExternalOrgName", ExternalOrgName::parse)?.flatten(),
-        data: reader.parsed("MappingData", data)?.flatten(),
+        data: reader.parsed("MappingData", |text| data(&text))?.flatten(),
         is_active,
         created_at: reader.time("CreatedAt")?,
         created_by: reader.text("CreatedBy")?,
@@ -104,10 +104,10 @@ fn parse_time(text: &str) -> Result<DateTime<Utc>, InvalidValue> {
 }
 
 /// Nothing, and the null that other programs may write for it, is no data.
-fn data(text: String) -> Result<Option<MappingData>, InvalidValue> {
+fn data(text: &str) -> Result<Option<MappingData>, InvalidValue> {
     match text.trim() {
         "" | "null" => Ok(None),
-        _ => MappingData::parse(&text).map(Some),
+        _ => MappingData::parse(text).map(Some),
     }
 }
 

@@ -40,26 +40,17 @@ async fn dev_says_what_to_do_and_it_works() {
     assert_eq!(commands.len(), 2);
     let body = commands[0].split("-d '").nth(1).unwrap().split('\'').next().unwrap();
     assert!(commands[0].contains("-sX PUT ") && commands[1].starts_with("-s http"));
-    let paths = commands.map_paths(&address);
-    api.put(&paths[0], &serde_json::from_str(body).unwrap()).await.is(201);
-    assert_eq!(api.get(&paths[1]).await.is(200).json()["external_org_id"], "1001");
+    api.put(path(commands[0], &address), &serde_json::from_str(body).unwrap()).await.is(201);
+    assert_eq!(api.get(path(commands[1], &address)).await.is(200).json()["external_org_id"], "1001");
     let organizations = api.get("/organizations").await.is(200).json();
     assert!(organizations["count"].as_u64().unwrap() >= 2);
     assert!(folder.path().join("data").is_dir(), "its data is in the folder it was started in");
 }
 
-trait Paths {
-    fn map_paths(&self, address: &str) -> Vec<String>;
-}
-
-impl Paths for Vec<&str> {
-    /// What follows `/api` in the address of each command.
-    fn map_paths(&self, address: &str) -> Vec<String> {
-        let path = |command: &&str| {
-            command.split(&format!("{address}/api")).nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
-        };
-        self.iter().map(path).collect()
-    }
+/// What follows `/api` in the address of a command.
+fn path<'a>(command: &'a str, address: &str) -> &'a str {
+    let (_, rest) = command.split_once(&format!("{address}/api")).unwrap();
+    rest.split_whitespace().next().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,7 @@
 //!
 //! Modules mirror `src/http`. Start with `client.rs`, which holds what is true of every answer; `server.rs` is what a test
 //! starts; `hostile.rs` and `wire.rs` are for callers who mean harm or speak badly; `binary.rs` runs the real program.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test ends at the first surprise, in its helpers too"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test ends at the first surprise, in its helpers too")]
 
 mod audit;
 mod binary;

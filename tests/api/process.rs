@@ -13,7 +13,7 @@ use std::{
 use crate::client::Client;
 
 /// For everything that a child does: far more than it needs, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program in a folder, with these settings and no others, on a free port.
 pub fn crosswalk(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {

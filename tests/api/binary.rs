@@ -22,7 +22,7 @@ async fn dev_says_what_to_do_and_it_works() {
     let (announced, _log) = text.split_once("{\"timestamp\"").unwrap();
     let (_, address) = announced.split_once("http://").unwrap();
     let address = format!("http://{}", address.split_whitespace().next().unwrap());
-    insta::assert_snapshot!(announced.replace(&address, "http://ADDRESS"), @r#"
+    insta::assert_snapshot!(announced.trim().replace("\n  ", "\n").replace(&address, "http://ADDRESS"), @r#"
     Crosswalk on http://ADDRESS   (Ctrl-C stops it)
 
     you are       dev-admin; another user with -H 'X-Dev-User: NAME'

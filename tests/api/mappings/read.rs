@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crosswalk::tables::{Key, Operation, Put, Row, Table};
+
 use super::{COLLECTION, HALO, ONE, with_mapping};
 use crate::{
     documents::{named_mapping, stable},
@@ -123,11 +125,14 @@ async fn parameters_that_are_wrong_are_named() {
 async fn a_list_longer_than_a_page_of_the_store_is_complete() {
     let server = Server::start().await;
     // Behind the service's back, since 1,100 creates would take a while; without guards, which no reader needs.
-    for number in 0..1100 {
-        let row = format!("halo_mapping_{number:04}");
-        let external = format!("{number}");
-        let properties = [("ExternalOrgId", external.as_str().into()), ("IsActive", true.into())];
-        server.row(crosswalk::tables::Table::OrgIntegrationMappings, "acme", &row, &properties).await;
+    let put = |number: usize| {
+        let external = number.to_string();
+        let properties = [("ExternalOrgId".to_owned(), external.into()), ("IsActive".to_owned(), true.into())].into();
+        Operation::Put(Row { key: Key::new("acme", format!("halo_mapping_{number:04}")), properties }, Put::Create)
+    };
+    for batch in 0..11 {
+        let batch: Vec<_> = (batch * 100..(batch + 1) * 100).map(put).collect();
+        server.tables.commit(Table::OrgIntegrationMappings, &batch).await.unwrap();
     }
     let ids = server.api.get(COLLECTION).await.column("id");
     assert_eq!(ids.len(), 1100);

@@ -19,7 +19,8 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// The environment of this process. An empty value counts as none, as the Functions host has it.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn process_environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    // What is no UTF-8 is read with replacement characters: it then fails its check instead of counting as not set.
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
 }
 
 /// Settings that are wrong, one line each.
@@ -51,17 +52,19 @@ impl Storage {
                 .map(Self::Azure)
                 .map_err(|problem| wrong("AzureWebJobsStorage", problem));
         }
-        for setting in ["AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__accountName"] {
-            if let Some(account) = environment(setting) {
-                let identity = IdentityEnvironment {
-                    endpoint: environment("IDENTITY_ENDPOINT"),
-                    header: environment("IDENTITY_HEADER"),
-                };
-                let client_id = environment("AzureWebJobsStorage__clientId");
-                return AzureAccount::with_managed_identity(&account, client_id, identity)
-                    .map(Self::Azure)
-                    .map_err(|problem| wrong(setting, problem));
-            }
+        let uri = environment("AzureWebJobsStorage__tableServiceUri").map(|uri| ("tableServiceUri", Ok(uri)));
+        let name = || environment("AzureWebJobsStorage__accountName");
+        let account = uri.or_else(|| name().map(|name| ("accountName", AzureAccount::table_service_uri(&name))));
+        if let Some((setting, uri)) = account {
+            let identity = IdentityEnvironment {
+                endpoint: environment("IDENTITY_ENDPOINT"),
+                header: environment("IDENTITY_HEADER"),
+            };
+            let client_id = environment("AzureWebJobsStorage__clientId");
+            return uri
+                .and_then(|uri| AzureAccount::with_managed_identity(&uri, client_id, identity))
+                .map(Self::Azure)
+                .map_err(|problem| wrong(&format!("AzureWebJobsStorage__{setting}"), problem));
         }
         Ok(Self::embedded(environment))
     }

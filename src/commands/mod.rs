@@ -8,13 +8,13 @@ pub mod verify;
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{anyhow, bail};
 
 use crate::{
     app::App,
     config::Storage,
     integrations::{Registry, examples},
-    tables::{AzureTables, EmbeddedTables, Tables},
+    tables::{AzureTables, EmbeddedTables, TableError, Tables},
 };
 
 /// The store that the settings name.
@@ -24,7 +24,11 @@ use crate::{
 pub fn open(storage: &Storage) -> anyhow::Result<Tables> {
     Ok(match storage {
         Storage::Azure(account) => Arc::new(AzureTables::new(account)),
-        Storage::Embedded(folder) => Arc::new(EmbeddedTables::open(folder)?),
+        Storage::Embedded(folder) => match EmbeddedTables::open(folder) {
+            Ok(tables) => Arc::new(tables),
+            Err(TableError::Unavailable { reason, .. }) => bail!("CROSSWALK_DATA_DIR: {reason}"),
+            Err(error) => bail!("CROSSWALK_DATA_DIR: {error}"),
+        },
     })
 }
 
@@ -34,7 +38,7 @@ pub fn open(storage: &Storage) -> anyhow::Result<Tables> {
 /// As [`open`].
 pub fn app(storage: &Storage) -> anyhow::Result<App> {
     let examples = examples().map_err(|error| anyhow!("a compiled-in integration: {error}"))?;
-    Ok(App::new(open(storage).context("the table store")?, Registry::new(examples)))
+    Ok(App::new(open(storage)?, Registry::new(examples)))
 }
 
 /// What a person reads about where rows are kept.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Map, Value};
 
-use crate::tables::{Key, Properties, Property, Put, Row, Table, TableStore};
+use crate::tables::{Key, Properties, Property, Put, Row, Table, TableStore, check_row};
 
 /// The tables that may be seeded: those that the platform owns.
 const PLATFORM: [Table; 4] = [Table::Organizations, Table::UserPermissions, Table::Users, Table::Config];
@@ -48,6 +48,7 @@ fn parse_row(mut row: Map<String, Value>) -> anyhow::Result<Row> {
         _ => Err(anyhow!("{name} must be a string")),
     };
     let key = Key::new(key("PartitionKey")?, key("RowKey")?);
+    let place = format!("{}/{}", key.partition, key.row);
     let mut properties = Properties::new();
     for (name, value) in row {
         let value = match value {
@@ -63,7 +64,10 @@ fn parse_row(mut row: Map<String, Value>) -> anyhow::Result<Row> {
         };
         properties.insert(name, value);
     }
-    Ok(Row { key, properties })
+    let row = Row { key, properties };
+    // Before the first one is stored: a file that is wrong somewhere changes nothing.
+    check_row(&row).context(place)?;
+    Ok(row)
 }
 
 /// Stores the rows; `progress` hears of each table that is done.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 use tracing::{info, warn};
 
 use super::describe;
@@ -17,6 +17,8 @@ use crate::{
     http,
 };
 
+/// How long stopping waits for requests that are under way.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// How long stopping waits for what goes on after its answer.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -52,8 +54,22 @@ pub async fn run(
             Err(error) => warn!(%error, "repair at start; the timer tries again"),
         }
     });
-    http::serve(Arc::clone(&app), listener, stop()).await?;
-    info!("stopping");
+    let (told, heard) = oneshot::channel();
+    let serving = http::serve(Arc::clone(&app), listener, async {
+        stop().await;
+        info!("stopping");
+        // Nobody listens only where serving has ended already.
+        let _ = told.send(());
+    });
+    let overdue = async {
+        let _ = heard.await;
+        tokio::time::sleep(ANSWER_DEADLINE).await;
+    };
+    tokio::select! {
+        outcome = serving => outcome?,
+        // A caller that stops in the middle of its request would hold the process for ever.
+        () = overdue => warn!("stopped before all requests were answered"),
+    }
     app.drain(DRAIN_DEADLINE).await;
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::response::{Response, json_response};
 use crate::{domain::MappingId, mappings::MappingError, tables::TableError};
 
 /// Seconds after which a caller may try again when the store is unreachable.
-const RETRY_AFTER: u64 = 5;
+pub(super) const RETRY_AFTER: u64 = 5;
 
 /// The body of every error.
 #[derive(serde::Serialize, ToSchema)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use warp::http::StatusCode;
 
@@ -26,11 +27,17 @@ impl Fields {
     /// # Errors
     /// The body is no JSON object.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let values = serde_json::from_slice(body).map_err(|error| {
+        let Members(members) = serde_json::from_slice(body).map_err(|error| {
             let message = format!("The body must be a JSON object: {error}");
             ApiError::new(StatusCode::BAD_REQUEST, "Malformed JSON", message)
         })?;
-        Ok(Self { values, errors: BTreeMap::new(), known: Vec::new() })
+        let mut fields = Self { values: BTreeMap::new(), errors: BTreeMap::new(), known: Vec::new() };
+        for (name, value) in members {
+            if fields.values.insert(name.clone(), value).is_some() {
+                fields.errors.insert(name, vec!["must be given once".to_owned()]);
+            }
+        }
+        Ok(fields)
     }
 
     /// A text that must be there.
@@ -138,5 +145,32 @@ impl Fields {
             Err(_) => Err(InvalidValue("must be a string".to_owned())),
         };
         outcome.map_err(|InvalidValue(reason)| self.error(name, reason)).ok()
+    }
+}
+
+/// The members of an object, those with the same name too: to take the last one would be a guess.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
     }
 }

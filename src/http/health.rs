@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use utoipa::ToSchema;
-use warp::http::StatusCode;
+use warp::http::{StatusCode, header};
 
 use super::{
-    error::ApiError,
-    response::{Response, json_response},
+    error::{ApiError, RETRY_AFTER},
+    response::{Response, json_response, with_header},
 };
 use crate::app::App;
 
@@ -37,5 +37,6 @@ pub async fn health(app: Arc<App>) -> Result<Response, ApiError> {
     let reachable = app.storage_reachable().await;
     let (status, word) = if reachable { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "degraded") };
     let storage = StorageBody { reachable };
-    Ok(json_response(status, &HealthBody { status: word, version: env!("CARGO_PKG_VERSION"), storage }))
+    let response = json_response(status, &HealthBody { status: word, version: env!("CARGO_PKG_VERSION"), storage });
+    Ok(if reachable { response } else { with_header(response, header::RETRY_AFTER, &RETRY_AFTER.to_string()) })
 }

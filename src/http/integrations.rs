@@ -48,6 +48,13 @@ struct IntegrationBody {
 }
 
 #[derive(serde::Serialize, ToSchema)]
+#[schema(example = json!({
+    "mappings": [{
+        "id": "mapping_001", "org_id": "acme", "integration_name": "example_psa", "external_org_id": "1001",
+        "is_active": true
+    }],
+    "count": 1, "next_cursor": "YWNtZV9tYXBwaW5nXzAwMSA"
+}))]
 pub struct LookupBody {
     mappings: Vec<MappingBody>,
     count: usize,
@@ -57,7 +64,7 @@ pub struct LookupBody {
 
 /// The registry: every external system this service knows.
 #[utoipa::path(
-    get, path = "/api/integrations", tag = "integrations",
+    get, path = "/api/integrations", operation_id = "list_integrations", tag = "integrations",
     responses((status = 200, body = IntegrationsBody))
 )]
 pub fn list(app: &App) -> Response {
@@ -78,7 +85,7 @@ pub fn list(app: &App) -> Response {
 
 /// Reverse lookup: which organizations use this integration, or one external organization of it.
 #[utoipa::path(
-    get, path = "/api/integrations/{integrationName}/mappings", tag = "integrations",
+    get, path = "/api/integrations/{integrationName}/mappings", operation_id = "lookup_mappings", tag = "integrations",
     params(
         ("integrationName" = String, Path, example = "example_psa"),
         ("externalOrgId" = Option<String>, Query, description = "Only mappings of this external organization", example = "1001"),

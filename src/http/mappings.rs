@@ -69,6 +69,13 @@ impl From<Mapping> for MappingBody {
 }
 
 #[derive(serde::Serialize, ToSchema)]
+#[schema(example = json!({
+    "mappings": [{
+        "id": "mapping_001", "org_id": "acme", "integration_name": "example_psa", "external_org_id": "1001",
+        "is_active": true
+    }],
+    "count": 1
+}))]
 pub struct MappingsBody {
     mappings: Vec<MappingBody>,
     count: usize,
@@ -76,6 +83,7 @@ pub struct MappingsBody {
 
 /// The body of a create.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "integration_name": "example_psa", "external_org_id": "1001", "external_org_name": "Fabrikam Dental Group"
 }))]
@@ -97,6 +105,7 @@ pub struct CreateBody {
 
 /// The body of a set. What is left out stays as it is.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(example = json!({"external_org_id": "1002", "external_org_name": "Northwind Traders"}))]
 #[expect(
     dead_code,
@@ -114,12 +123,14 @@ pub struct SetBody {
 
 /// The body of a change. What is left out stays as it is; `mapping_data` is replaced as a whole.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(example = json!({"external_org_name": "Fabrikam Dental", "mapping_data": {"site": 8}}))]
 #[expect(
     dead_code,
     reason = "describes the body for OpenAPI; `Fields` reads it, so that all mistakes are reported at once"
 )]
 pub struct PatchBody {
+    #[schema(nullable = false)]
     external_org_id: Option<String>,
     /// Null empties it.
     external_org_name: Option<String>,
@@ -127,12 +138,13 @@ pub struct PatchBody {
     #[schema(value_type = Option<Object>)]
     mapping_data: Option<Box<RawValue>>,
     /// False deactivates, true restores.
+    #[schema(nullable = false)]
     is_active: Option<bool>,
 }
 
 /// The mappings of an organization, in a stable order.
 #[utoipa::path(
-    get, path = "/api/organizations/{orgId}/integrations", tag = "mappings",
+    get, path = "/api/organizations/{orgId}/integrations", operation_id = "list_mappings", tag = "mappings",
     params(
         ("orgId" = String, Path, example = "acme"),
         ("activeOnly" = Option<bool>, Query, description = "false shows deactivated ones as well; default true"),
@@ -153,13 +165,14 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, ApiError>
 
 /// Maps an organization to an external organization.
 #[utoipa::path(
-    post, path = "/api/organizations/{orgId}/integrations", tag = "mappings",
+    post, path = "/api/organizations/{orgId}/integrations", operation_id = "create_mapping", tag = "mappings",
     params(("orgId" = String, Path, example = "acme")),
     request_body = CreateBody,
     responses(
         (status = 201, body = MappingBody, headers(("Location" = String), ("ETag" = String))),
         (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "The external organization is mapped already, the mapping id is taken, or the organization is inactive"),
+        (status = 408, body = ErrorBody, description = "The body took too long to arrive"),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 503, body = ErrorBody),
     )
 )]
@@ -183,7 +196,7 @@ pub async fn create(app: Arc<App>, request: Request) -> Result<Response, ApiErro
 
 /// What a workflow asks: the one active mapping of an organization to an integration. Never a guess.
 #[utoipa::path(
-    get, path = "/api/organizations/{orgId}/integrations/{integrationName}", tag = "workflows",
+    get, path = "/api/organizations/{orgId}/integrations/{integrationName}", operation_id = "resolve_mapping", tag = "workflows",
     params(
         ("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa"),
         ("mapping_id" = Option<String>, Query, description = "Which one, where there are several"),
@@ -198,7 +211,7 @@ pub async fn create(app: Arc<App>, request: Request) -> Result<Response, ApiErro
 )]
 pub async fn resolve(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let org_id = request.org_id()?;
-    let integration = request.integration(&app.registry)?;
+    let integration = app.mappings.mappable(request.integration(&app.registry)?.as_str())?;
     let id = request.query("mapping_id", MappingId::parse)?;
     let found = app.mappings.resolve(&org_id, &integration, id.as_ref()).await?;
     Ok(read_response(&request, found))
@@ -206,7 +219,7 @@ pub async fn resolve(app: Arc<App>, request: Request) -> Result<Response, ApiErr
 
 /// What a workflow writes: creates the mapping, or changes the one there is.
 #[utoipa::path(
-    put, path = "/api/organizations/{orgId}/integrations/{integrationName}", tag = "workflows",
+    put, path = "/api/organizations/{orgId}/integrations/{integrationName}", operation_id = "set_mapping", tag = "workflows",
     params(("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa")),
     request_body = SetBody,
     responses(
@@ -214,6 +227,7 @@ pub async fn resolve(app: Arc<App>, request: Request) -> Result<Response, ApiErr
         (status = 201, body = MappingBody, headers(("Location" = String), ("ETag" = String))),
         (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "Several mappings and no mapping_id, a duplicate, or the organization is inactive"),
+        (status = 408, body = ErrorBody, description = "The body took too long to arrive"),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 503, body = ErrorBody),
     )
 )]
@@ -237,7 +251,7 @@ pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
 
 /// One mapping.
 #[utoipa::path(
-    get, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", tag = "mappings",
+    get, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", operation_id = "get_mapping", tag = "mappings",
     params(
         ("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa"),
         ("mappingId" = String, Path, example = "mapping_001"),
@@ -246,7 +260,8 @@ pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
     responses(
         (status = 200, body = MappingBody, headers(("ETag" = String))),
         (status = 304, description = "The caller has this version"),
-        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The stored row cannot be read"),
         (status = 503, body = ErrorBody),
     )
 )]
@@ -258,7 +273,7 @@ pub async fn get(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
 
 /// Changes, deactivates or restores a mapping.
 #[utoipa::path(
-    patch, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", tag = "mappings",
+    patch, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", operation_id = "update_mapping", tag = "mappings",
     params(
         ("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa"),
         ("mappingId" = String, Path, example = "mapping_001"),
@@ -270,6 +285,7 @@ pub async fn get(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
         (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "The external organization is mapped already"),
         (status = 412, body = ErrorBody, description = "Changed since it was read"),
+        (status = 408, body = ErrorBody, description = "The body took too long to arrive"),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 503, body = ErrorBody),
     )
 )]
@@ -295,7 +311,7 @@ pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiErro
 
 /// Deactivates a mapping. Its row stays, and `PATCH {"is_active": true}` restores it.
 #[utoipa::path(
-    delete, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", tag = "mappings",
+    delete, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", operation_id = "deactivate_mapping", tag = "mappings",
     params(
         ("orgId" = String, Path, example = "acme"), ("integrationName" = String, Path, example = "example_psa"),
         ("mappingId" = String, Path, example = "mapping_001"),
@@ -303,6 +319,7 @@ pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     ),
     responses(
         (status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "The stored row cannot be read"),
         (status = 412, body = ErrorBody, description = "Changed since it was read"), (status = 503, body = ErrorBody),
     )
 )]

@@ -29,7 +29,12 @@ use warp::{
     path::FullPath,
 };
 
-use self::{error::ApiError, request::Request, response::Response, routes::Router};
+use self::{
+    error::ApiError,
+    request::{Query, Request},
+    response::Response,
+    routes::Router,
+};
 pub use self::{
     openapi::openapi,
     request::DEV_USER,
@@ -100,7 +105,7 @@ async fn handle<B: Buf>(
             match (matched.handler(&method), body) {
                 (Err(error), _) | (_, Err(error)) => Err(error),
                 (Ok(handler), Ok(body)) => {
-                    let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                    let query = Query::parse(query);
                     let request = Request { method: method.clone(), params: matched.params, query, headers, body };
                     match tokio::time::timeout(HANDLER_DEADLINE, handler(app, request)).await {
                         Ok(outcome) => outcome,

@@ -3,10 +3,10 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use utoipa::OpenApi;
+use utoipa::{OpenApi, openapi::RefOr};
 use warp::{
     Reply,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
 };
 
 use super::{health, integrations, mappings, organizations, response::Response};
@@ -44,7 +44,21 @@ struct Document;
 
 /// The document as a value.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    let mut document = Document::openapi();
+    for path in document.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
+        for (status, response) in operations.into_iter().flatten().flat_map(|one| &mut one.responses.responses) {
+            // OpenAPI 3.1 requires a description; where there is nothing to add, it is what the status is called.
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                let status = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
+                let reason = status.and_then(|status| status.canonical_reason());
+                response.description = reason.unwrap_or("Answer").into();
+            }
+        }
+    }
+    document
 }
 
 /// This document.

@@ -37,7 +37,7 @@ impl From<Organization> for OrganizationBody {
 
 /// The organizations that the caller may manage.
 #[utoipa::path(
-    get, path = "/api/organizations", tag = "organizations",
+    get, path = "/api/organizations", operation_id = "list_organizations", tag = "organizations",
     responses((status = 200, body = OrganizationsBody), (status = 503, body = ErrorBody))
 )]
 pub async fn list(app: Arc<App>) -> Result<Response, ApiError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use warp::http::{HeaderMap, Method, StatusCode, header};
 
 use super::error::ApiError;
@@ -20,7 +21,7 @@ pub struct Request {
     pub method: Method,
     /// Percent-decoded.
     pub params: BTreeMap<String, String>,
-    pub query: BTreeMap<String, String>,
+    pub query: Query,
     pub headers: HeaderMap,
     /// At most 64 KiB.
     pub body: Bytes,
@@ -33,13 +34,13 @@ impl Request {
     /// It is no organization id, or a header names another one.
     pub fn org_id(&self) -> Result<OrgId, ApiError> {
         let org_id = self.param("orgId", OrgId::parse)?;
-        if let Some(header) = self.header("x-organization-id")
-            && header != org_id.as_str()
-        {
-            let reason = format!("names '{}', the path names '{org_id}'; send one of them", header.escape_debug());
-            return Err(ApiError::invalid("X-Organization-Id", reason));
+        match self.sole_header("X-Organization-Id")? {
+            Some(header) if header != org_id.as_str() => {
+                let reason = format!("names '{}', the path names '{org_id}'; send one of them", shown(header));
+                Err(ApiError::invalid("X-Organization-Id", reason))
+            }
+            _ => Ok(org_id),
         }
-        Ok(org_id)
     }
 
     /// The integration in the path.
@@ -50,7 +51,7 @@ impl Request {
         let name = self.params.get("integrationName").map_or("", String::as_str);
         match registry.get(name) {
             Some(integration) => Ok(integration.name().clone()),
-            None => Err(ApiError::unknown_integration(&name.escape_debug().to_string(), &registry.names())),
+            None => Err(ApiError::unknown_integration(&shown(name), &registry.names())),
         }
     }
 
@@ -74,13 +75,13 @@ impl Request {
     /// A query parameter, if given.
     ///
     /// # Errors
-    /// Its value is not what `parse` takes.
+    /// Its value is not what `parse` takes, or it is there twice.
     pub fn query<T>(
         &self,
         name: &str,
         parse: impl FnOnce(String) -> Result<T, InvalidValue>,
     ) -> Result<Option<T>, ApiError> {
-        let value = self.query.get(name).cloned().map(parse).transpose();
+        let value = self.query.sole(name).and_then(|value| value.map(parse).transpose());
         value.map_err(|InvalidValue(reason)| ApiError::invalid(name, reason))
     }
 
@@ -98,7 +99,7 @@ impl Request {
     /// # Errors
     /// The header that names the caller holds what no user id does.
     pub fn actor(&self, source: Source) -> Result<Actor, ApiError> {
-        let id = self.header("x-dev-user").unwrap_or(DEV_USER);
+        let id = self.sole_header("X-Dev-User")?.unwrap_or(DEV_USER);
         if id.is_empty() || id.len() > 200 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ApiError::invalid("X-Dev-User", "must be 1 to 200 visible ASCII characters"));
         }
@@ -117,23 +118,20 @@ impl Request {
             return Expected::Any;
         }
         match self.tags(&header::IF_MATCH) {
-            tags if tags.iter().any(|tag| tag == "*") => Expected::Any,
-            tags => Expected::OneOf(tags),
+            tags if tags.contains(&"*") => Expected::Any,
+            tags => Expected::OneOf(tags.into_iter().map(opaque).map(str::to_owned).collect()),
         }
     }
 
     /// Whether `If-None-Match` says that the caller has this version.
     pub fn has_version(&self, version: &str) -> bool {
-        self.tags(&header::IF_NONE_MATCH).iter().any(|tag| tag == version || tag == "*")
+        self.tags(&header::IF_NONE_MATCH).into_iter().any(|tag| tag == "*" || opaque(tag) == version)
     }
 
-    /// The entity tags of a header without their quotes. A proxy may have marked them weak.
-    fn tags(&self, name: &header::HeaderName) -> Vec<String> {
+    /// The entity tags of a header as they were sent.
+    fn tags(&self, name: &header::HeaderName) -> Vec<&str> {
         let lines = self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        lines
-            .flat_map(|line| line.split(','))
-            .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned())
-            .collect()
+        lines.flat_map(|line| line.split(',')).map(str::trim).collect()
     }
 
     /// Refuses a body that does not say it is JSON.
@@ -150,7 +148,60 @@ impl Request {
         Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", message))
     }
 
+    /// A header that says who or which: what cannot be read, or is there twice, must not pass for left out.
+    fn sole_header(&self, name: &'static str) -> Result<Option<&str>, ApiError> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => {
+                value.to_str().map(Some).map_err(|_| ApiError::invalid(name, "must be visible ASCII characters"))
+            }
+            (Some(_), Some(_)) => Err(ApiError::invalid(name, "must be given once")),
+        }
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// The parameters behind `?`. Those that nobody asks for may be anything.
+pub struct Query(Vec<(String, Option<String>)>);
+
+impl Query {
+    /// Reads it as forms are encoded: a plus is a space.
+    pub fn parse(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode = |text: &str| {
+                let text = text.replace('+', " ");
+                percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+            };
+            Some((decode(name)?, decode(value)))
+        });
+        Self(pairs.flatten().collect())
+    }
+
+    /// The value of a parameter, if given. Bytes that are no text are not replaced: the result could be another id.
+    fn sole(&self, wanted: &str) -> Result<Option<String>, InvalidValue> {
+        let mut values = self.0.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(Some(value)), None) => Ok(Some(value.clone())),
+            (Some(None), None) => Err(InvalidValue("must be UTF-8, percent-encoded".to_owned())),
+            (Some(_), Some(_)) => Err(InvalidValue("must be given once".to_owned())),
+        }
+    }
+}
+
+/// What a caller sent, fit for a message.
+fn shown(text: &str) -> String {
+    const MOST: usize = 80;
+    let cut = if text.chars().count() > MOST { "…" } else { "" };
+    format!("{}{cut}", text.chars().take(MOST).collect::<String>().escape_debug())
+}
+
+/// An entity tag without its quotes. A proxy may have marked it weak.
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
 }

@@ -231,7 +231,8 @@ impl Mappings {
             let page_size = if external_org_id.is_some() { PAGE_LIMIT } else { limit.min(PAGE_LIMIT) };
             let page = self.tables.scan(Table::IntegrationMappings, &range, page_size).await?;
             budget = budget.saturating_sub(page.rows.len());
-            for stored in page.rows {
+            let mut rows = page.rows.into_iter();
+            while let Some(stored) = rows.next() {
                 let row_key = stored.row.key.row.clone();
                 let Some(key) = keys::mapping_of_index(&stored.row.key) else { continue };
                 match rows::read(key, &stored.row.properties) {
@@ -244,7 +245,8 @@ impl Mappings {
                     Err(error) => warn!(%error, "left out of a reverse lookup"),
                 }
                 if mappings.len() == limit {
-                    return Ok(LookupPage { mappings, next: Some(tables::after(&row_key)) });
+                    let more = rows.len() > 0 || page.next.is_some();
+                    return Ok(LookupPage { mappings, next: more.then(|| tables::after(&row_key)) });
                 }
             }
             match page.next {

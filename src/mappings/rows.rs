@@ -34,7 +34,7 @@ pub fn read(key: MappingKey, properties: &Properties) -> Result<Mapping, Unreada
     Ok(Mapping {
         external_org_id,
         external_org_name: reader.parsed("ExternalOrgName", ExternalOrgName::parse)?.flatten(),
-        data: reader.parsed("MappingData", |text| MappingData::parse(&text))?,
+        data: reader.parsed("MappingData", |text| data(&text))?.flatten(),
         is_active,
         created_at: reader.time("CreatedAt")?,
         created_by: reader.text("CreatedBy")?,
@@ -103,6 +103,14 @@ fn parse_time(text: &str) -> Result<DateTime<Utc>, InvalidValue> {
         .map_err(|_| InvalidValue("is no ISO 8601 time".to_owned()))
 }
 
+/// Nothing, and the null that other programs may write for it, is no data.
+fn data(text: &str) -> Result<Option<MappingData>, InvalidValue> {
+    match text.trim() {
+        "" | "null" => Ok(None),
+        _ => MappingData::parse(text).map(Some),
+    }
+}
+
 struct Reader<'a> {
     key: &'a MappingKey,
     properties: &'a Properties,
@@ -129,7 +137,8 @@ impl Reader<'_> {
     }
 
     fn time(&self, property: &'static str) -> Result<Option<DateTime<Utc>>, UnreadableRow> {
-        self.parsed(property, |text| parse_time(&text))
+        let parse = |text: String| if text.is_empty() { Ok(None) } else { parse_time(&text).map(Some) };
+        Ok(self.parsed(property, parse)?.flatten())
     }
 
     fn parsed<T>(

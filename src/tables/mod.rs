@@ -251,7 +251,10 @@ fn check_batch(batch: &[Operation]) -> Result<(), TableError> {
 }
 
 /// What every adapter refuses before it asks its store for a single row.
-fn check_row(row: &Row) -> Result<(), TableError> {
+///
+/// # Errors
+/// [`TableError::Invalid`] with what is wrong.
+pub fn check_row(row: &Row) -> Result<(), TableError> {
     row.key.check()?;
     property::check(row)
 }

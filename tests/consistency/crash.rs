@@ -78,10 +78,15 @@ impl Ending {
         }
     }
 
-    /// The end, and with it the end of what had been begun beside the last operation.
+    /// The end, and with it the end of what had been begun beside the last operation: else it would still be on its way
+    /// while the next process is looked at.
     async fn over(&self) {
         self.ended.notified().await;
-        while self.mode == Mode::Lose && self.done.load(Ordering::SeqCst) + 1 < self.begun.load(Ordering::SeqCst) {
+        let others = || match self.mode {
+            Mode::StopAfter => self.last - 1,
+            Mode::Lose => self.begun.load(Ordering::SeqCst) - 1,
+        };
+        while self.done.load(Ordering::SeqCst) < others() {
             tokio::task::yield_now().await;
         }
     }

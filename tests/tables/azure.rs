@@ -429,7 +429,12 @@ async fn an_identity_without_a_token_is_no_missing_row() {
         let stub = Stub::alone(move |_, _| Action::Answer(status, String::new(), "SECRET".into())).await;
         let environment =
             IdentityEnvironment { endpoint: Some(format!("http://127.0.0.1:{}/", stub.port)), header: None };
-        let account = AzureAccount::with_managed_identity("acme", Some("client".into()), environment).unwrap();
+        let account = AzureAccount::with_managed_identity(
+            "https://acme.table.core.windows.net",
+            Some("client".into()),
+            environment,
+        )
+        .unwrap();
         let (reason, _) = unavailable(AzureTables::new(&account).get(TABLE, &key()).await);
         assert!(reason.contains("AzureWebJobsStorage__clientId") && !reason.contains("SECRET"), "{reason}");
     }

@@ -63,18 +63,31 @@ impl AzureAccount {
         }
     }
 
-    /// The account of that name, or the table service at that https URI, reached with the managed identity: with a client
-    /// id the user-assigned one, else the system-assigned one.
+    /// Where the table service of an account in the public cloud is. The name becomes part of a host: anything else in it
+    /// could send the identity's token somewhere else.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn table_service_uri(name: &str) -> Result<String, String> {
+        let is_name = (3..=24).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !is_name {
+            return Err("expected the account's name: 3 to 24 lower-case letters and digits".into());
+        }
+        Ok(format!("https://{name}.table.core.windows.net"))
+    }
+
+    /// The table service at that https URI, reached with the managed identity: with a client id the user-assigned one, else
+    /// the system-assigned one.
+    ///
+    /// # Errors
+    /// What was expected.
     pub fn with_managed_identity(
-        account: &str,
+        uri: &str,
         client_id: Option<String>,
         environment: IdentityEnvironment,
     ) -> Result<Self, String> {
-        let endpoint = if account.contains("://") {
-            parse_endpoint(account)?
-        } else {
-            parse_endpoint(&format!("https://{account}.table.core.windows.net"))?
-        };
+        let endpoint = parse_endpoint(uri)?;
         if endpoint.scheme() != "https" && !is_local(&endpoint) {
             return Err("expected an https URI: a token must not travel in the clear".into());
         }
@@ -228,7 +241,12 @@ mod tests {
         let refused =
             AzureAccount::with_managed_identity("http://acme.example.com", None, IdentityEnvironment::default());
         assert!(refused.unwrap_err().contains("https"));
-        let account = AzureAccount::with_managed_identity("acme", None, IdentityEnvironment::default()).unwrap();
+        let account = AzureAccount::with_managed_identity(
+            "https://acme.table.core.windows.net",
+            None,
+            IdentityEnvironment::default(),
+        )
+        .unwrap();
         assert_eq!(account.endpoint.as_str(), "https://acme.table.core.windows.net/");
     }
 }

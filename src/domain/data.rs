@@ -25,9 +25,12 @@ impl MappingData {
                 format!("must be a JSON object that can be read: {error}")
             })
         })?;
-        let units = text.encode_utf16().count();
-        if units > Self::LIMIT {
-            return Err(InvalidValue(format!("must be at most {} UTF-16 units as text, not {units}", Self::LIMIT)));
+        // A text has no more units than bytes.
+        if text.len() > Self::LIMIT {
+            let units = text.encode_utf16().count();
+            if units > Self::LIMIT {
+                return Err(InvalidValue(format!("must be at most {} UTF-16 units as text, not {units}", Self::LIMIT)));
+            }
         }
         let raw = RawValue::from_string(text.to_owned()).map_err(|error| InvalidValue(error.to_string()))?;
         Ok(Self(raw))

@@ -50,10 +50,10 @@ impl From<Mapping> for MappingBody {
     fn from(mapping: Mapping) -> Self {
         let time = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(crate::domain::time_text);
         Self {
-            id: mapping.key.id.to_string(),
-            org_id: mapping.key.org_id.to_string(),
-            integration_name: mapping.key.integration.to_string(),
-            external_org_id: mapping.external_org_id.to_string(),
+            id: mapping.key.id.as_str().to_owned(),
+            org_id: mapping.key.org_id.as_str().to_owned(),
+            integration_name: mapping.key.integration.as_str().to_owned(),
+            external_org_id: mapping.external_org_id.as_str().to_owned(),
             external_org_name: mapping.external_org_name.map(|name| name.as_str().to_owned()),
             mapping_data: mapping.data.map(MappingData::into_raw),
             is_active: mapping.is_active,

@@ -1,5 +1,7 @@
 //! A mapping as a row and back. Both tables hold the same properties.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::{
@@ -37,12 +39,12 @@ pub fn read(key: MappingKey, properties: &Properties) -> Result<Mapping, Unreada
         data: reader.parsed("MappingData", |text| data(&text))?.flatten(),
         is_active,
         created_at: reader.time("CreatedAt")?,
-        created_by: reader.text("CreatedBy")?,
+        created_by: reader.owned_text("CreatedBy")?,
         updated_at: reader.time("UpdatedAt")?,
-        updated_by: reader.text("UpdatedBy")?,
+        updated_by: reader.owned_text("UpdatedBy")?,
         last_test: TestOutcome {
             at: reader.time("LastTestedAt")?,
-            result: reader.text("LastTestResult")?,
+            result: reader.owned_text("LastTestResult")?,
             succeeded: reader.bool("LastTestSucceeded")?,
         },
         key,
@@ -116,16 +118,24 @@ struct Reader<'a> {
     properties: &'a Properties,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn unreadable(&self, property: &'static str, reason: impl Into<String>) -> UnreadableRow {
         UnreadableRow { key: self.key.to_string(), property, reason: reason.into() }
     }
 
-    fn text(&self, property: &'static str) -> Result<Option<String>, UnreadableRow> {
+    fn text(&self, property: &'static str) -> Result<Option<Cow<'a, str>>, UnreadableRow> {
         match self.properties.get(property) {
             None => Ok(None),
-            Some(value) => value.text().map(Some).ok_or_else(|| self.unreadable(property, "is no text")),
+            Some(Property::Text(text) | Property::Typed { text, .. }) => Ok(Some(Cow::Borrowed(text))),
+            Some(value) => match value.text() {
+                Some(text) => Ok(Some(Cow::Owned(text))),
+                None => Err(self.unreadable(property, "is no text")),
+            },
         }
+    }
+
+    fn owned_text(&self, property: &'static str) -> Result<Option<String>, UnreadableRow> {
+        Ok(self.text(property)?.map(Cow::into_owned))
     }
 
     fn bool(&self, property: &'static str) -> Result<Option<bool>, UnreadableRow> {
@@ -144,7 +154,7 @@ impl Reader<'_> {
     fn parsed<T>(
         &self,
         property: &'static str,
-        parse: impl FnOnce(String) -> Result<T, InvalidValue>,
+        parse: impl FnOnce(Cow<'a, str>) -> Result<T, InvalidValue>,
     ) -> Result<Option<T>, UnreadableRow> {
         let parse = |text| parse(text).map_err(|InvalidValue(reason)| self.unreadable(property, reason));
         self.text(property)?.map(parse).transpose()

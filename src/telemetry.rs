@@ -38,7 +38,14 @@ where
     let layer = if for_a_person {
         fmt::layer().with_writer(writer).with_target(false).boxed()
     } else {
-        fmt::layer().json().flatten_event(true).with_ansi(false).with_writer(writer).boxed()
+        fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_ansi(false)
+            .with_writer(writer)
+            .boxed()
     };
     Ok(tracing_subscriber::registry().with(layer.with_filter(fence)).with(wanted))
 }

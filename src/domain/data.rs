@@ -1,6 +1,6 @@
 //! `mapping_data`: what an integration wants to know about one mapping, as the caller wrote it.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::InvalidValue;
@@ -49,13 +49,6 @@ impl MappingData {
 impl PartialEq for MappingData {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
-    }
-}
-
-impl<'de> Deserialize<'de> for MappingData {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Self::parse(raw.get()).map_err(serde::de::Error::custom)
     }
 }
 

@@ -133,8 +133,7 @@ pub fn marked(key: &Key) -> Option<(OrgId, Uuid)> {
     Some((OrgId::parse(org_id).ok()?, Uuid::parse_str(change).ok()?))
 }
 
-/// By hand, since every read of a mapping makes its version so: `write!` takes ten times as long.
-pub fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
     }
 
     fn time(&self, property: &'static str) -> Result<Option<DateTime<Utc>>, UnreadableRow> {
-        let parse = |text: String| if text.is_empty() { Ok(None) } else { parse_time(&text).map(Some) };
+        let parse = |text: Cow<'_, str>| if text.is_empty() { Ok(None) } else { parse_time(&text).map(Some) };
         Ok(self.parsed(property, parse)?.flatten())
     }
 

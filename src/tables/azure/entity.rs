@@ -1,5 +1,7 @@
 //! Rows as Azure's JSON has them, and back.
 
+use std::collections::BTreeMap;
+
 use azure_core::{
     Etag as SdkEtag,
     error::{Error, ErrorKind},
@@ -60,39 +62,52 @@ pub(super) fn into_stored(mut entity: Entity) -> azure_core::Result<Stored> {
     };
     let etag = Etag(take("odata.etag")?);
     let key = Key { partition: take(PARTITION)?, row: take(ROW)? };
-    Ok(Stored { row: Row { key, properties: properties(&entity) }, etag })
+    Ok(Stored { row: Row { key, properties: properties(entity) }, etag })
 }
 
 /// Everything that is neither null nor the service's own. No value fails: what is not understood is kept as it came,
 /// so that one odd row of another program can't hide the others.
-fn properties(entity: &Entity) -> Properties {
-    let own = |name: &str| name == TIMESTAMP || name.contains("odata.");
-    let values = entity.iter().filter(|(name, value)| !own(name) && !value.is_null());
-    values
-        .map(|(name, value)| {
-            let edm = entity.get(&format!("{name}{TYPE}")).and_then(Value::as_str);
-            (name.clone(), property(value, edm))
-        })
-        .collect()
+fn properties(entity: Entity) -> Properties {
+    let (mut types, mut values) = (BTreeMap::new(), Vec::new());
+    for (mut name, value) in entity {
+        if let (Some(length), Value::String(edm)) = (name.strip_suffix(TYPE).map(str::len), &value) {
+            name.truncate(length);
+            types.insert(name, edm.clone());
+        } else if name != TIMESTAMP && !name.contains("odata.") && !value.is_null() {
+            values.push((name, value));
+        }
+    }
+    let typed = |(name, value)| {
+        let property = property(value, types.get(&name).map(String::as_str));
+        (name, property)
+    };
+    values.into_iter().map(typed).collect()
 }
 
-fn property(value: &Value, edm: Option<&str>) -> Property {
-    let text = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let known = match edm {
-        None | Some("Edm.String" | "Edm.Boolean" | "Edm.Int32") => match value {
-            Value::String(text) => Some(Property::Text(text.clone())),
-            Value::Bool(value) => Some(Property::Bool(*value)),
-            Value::Number(number) => match number.as_i64() {
-                Some(number) => Some(i32::try_from(number).map_or(Property::Int64(number), Property::Int32)),
-                None => number.as_f64().map(Property::Double),
-            },
-            Value::Null | Value::Array(_) | Value::Object(_) => Some(Property::Text(text())),
+fn property(value: Value, edm: Option<&str>) -> Property {
+    let told_by_json = matches!(edm, None | Some("Edm.String" | "Edm.Boolean" | "Edm.Int32"));
+    match value {
+        Value::String(text) if told_by_json => Property::Text(text),
+        Value::Bool(value) if told_by_json => Property::Bool(value),
+        Value::Number(number) if told_by_json => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => i32::try_from(number).map_or(Property::Int64(number), Property::Int32),
+            (None, Some(number)) => Property::Double(number),
+            (None, None) => Property::Text(number.to_string()),
         },
-        Some("Edm.Int64") => text().parse().ok().map(Property::Int64),
-        Some("Edm.Double") => text().parse().ok().map(Property::Double),
-        Some(_) => None,
-    };
-    known.unwrap_or_else(|| Property::Typed { edm: edm.unwrap_or("Edm.String").to_owned(), text: text() })
+        value => {
+            let text = match value {
+                Value::String(text) => text,
+                value => value.to_string(),
+            };
+            let known = match edm {
+                None | Some("Edm.String" | "Edm.Boolean" | "Edm.Int32") => return Property::Text(text),
+                Some("Edm.Int64") => text.parse().ok().map(Property::Int64),
+                Some("Edm.Double") => text.parse().ok().map(Property::Double),
+                Some(_) => None,
+            };
+            known.unwrap_or_else(|| Property::Typed { edm: edm.unwrap_or("Edm.String").to_owned(), text })
+        }
+    }
 }
 
 /// The tag as a header. One that is not of the service's shape can match no row, but sent as it is it would be a
@@ -112,7 +127,7 @@ mod tests {
 
     fn read(entity: Value) -> Properties {
         let Value::Object(entity) = entity else { panic!("not an object") };
-        properties(&entity)
+        properties(entity)
     }
 
     #[test]

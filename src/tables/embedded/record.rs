@@ -49,7 +49,9 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Stored, redb::Error> {
     let unreadable = || corrupted("a row can't be read");
     let key = std::str::from_utf8(key).map_err(|_| unreadable())?;
     let (partition, row) = key.split_once('\0').ok_or_else(unreadable)?;
-    let properties = value.get(9..).and_then(|bytes| postcard::from_bytes(bytes).ok()).ok_or_else(unreadable)?;
+    // A map has the bytes of a list of pairs; they come in order, and a map is built from such a list at once.
+    let pairs: Vec<_> = value.get(9..).and_then(|bytes| postcard::from_bytes(bytes).ok()).ok_or_else(unreadable)?;
+    let properties = pairs.into_iter().collect();
     Ok(Stored { row: Row { key: Key::new(partition, row), properties }, etag: tag(revision) })
 }
 

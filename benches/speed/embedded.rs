@@ -18,8 +18,6 @@ use super::{
 
 const FEW: usize = 100;
 const MANY: usize = 100_000;
-/// How often two processes are started to be compared.
-const PAIRS: usize = 5;
 const MEGABYTE: f64 = 1e6;
 
 /// A store with that many mappings.
@@ -80,26 +78,24 @@ pub async fn large(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     start(plan, report, many.path()).await
 }
 
+/// The same mapping again and again, which shows the depth of the tree; and any of them, of which most are not in the store's
+/// own memory. Time for one read when there is no idle time, since waking up takes longer than reading.
 async fn growth(plan: &Plan, report: &mut Report, few: &Path, many: &Path) -> anyhow::Result<()> {
-    let (path, mut ratios, mut medians) = (data::mapping_path(0), Vec::new(), Vec::new());
-    for pair in 0..PAIRS {
-        // Which one was started first can show in where the system lets it run.
-        let mut stores = [(many, MANY), (few, FEW)];
-        stores.rotate_left(pair % 2);
-        let [first, second] = stores.map(|(folder, _)| Process::embedded(folder, &path));
-        let mut processes = [first?, second?];
-        processes.rotate_left(pair % 2);
-        let target =
-            |process: &Process, count| Target { port: process.port, requests: data::reads(count), process: None };
-        let (a, b) = (target(&processes[0], MANY), target(&processes[1], FEW));
-        let [many, few] = latencies([&a, &b], plan.requests / 2).await?.map(|latencies| latencies.median());
-        ratios.push(many / few);
-        medians.push(format!("{many:.0}:{few:.0}"));
+    let path = data::mapping_path(0);
+    let (few_service, many_service) = (Process::embedded(few, &path)?, Process::embedded(many, &path)?);
+    for (which, of_few, of_many) in [("the same one", 1, 1), ("any one", FEW, MANY)] {
+        let few = Target { port: few_service.port, requests: data::reads(of_few), process: Some(&few_service) };
+        let many = Target { port: many_service.port, requests: data::reads(of_many), process: Some(&many_service) };
+        let throughput = throughput([&few, &many], 16, plan.stretch, plan.stretches).await?;
+        let ([low, ratio, high], [few, many]) = (throughput.ratios(), throughput.rates());
+        let what = format!("embedded: read {which}, 100,000 stored against 100");
+        report.at_most(&what, ratio, 1.2, times);
+        report.detail(format!(
+            "{what}: {few:.0}/s with 100, {many:.0}/s with 100,000; 8 of 10 stretches between {low:.2} and {high:.2}{}",
+            cpu(throughput.cpu)
+        ));
     }
-    ratios.sort_by(f64::total_cmp);
-    let what = "embedded: read one mapping, 100,000 stored against 100";
-    report.at_most(what, ratios[ratios.len() / 2], 1.2, times);
-    report.detail(format!("{what}: medians in µs of {PAIRS} pairs of processes: {}", medians.join(", ")));
+    drop((few_service, many_service));
     let (few, many) = (get_alone(few, FEW).await?, get_alone(many, MANY).await?);
     report.detail(format!("the store alone, without HTTP: {many:.1} µs against {few:.1} µs"));
     Ok(())

@@ -10,17 +10,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_trait::async_trait;
 use crosswalk::{
     app::App,
     domain::Mapping,
     mappings::{Expected, MappingError, verify},
-    tables::{Etag, Key, Operation, Page, Put, Range, Row, Stored, Table, TableError, TableStore, Tables, When},
+    tables::{Key, Table, TableError, Tables, When},
 };
-use futures::{future::BoxFuture, stream::BoxStream};
+use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::{harness::*, invariants};
+use crate::{
+    around::{Around, Steps},
+    harness::*,
+    invariants,
+};
 
 /// A store whose world ends.
 struct Ending {
@@ -42,40 +45,19 @@ enum Mode {
 }
 
 impl Ending {
-    fn new(inner: &Tables, mode: Mode, last: usize) -> Arc<Self> {
-        Arc::new(Self {
+    fn around(inner: &Tables, mode: Mode, last: usize) -> Arc<Around<Self>> {
+        Arc::new(Around(Self {
             inner: Arc::clone(inner),
             last,
             mode,
             begun: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             ended: Notify::new(),
-        })
+        }))
     }
 
     fn has_ended(&self) -> bool {
         self.begun.load(Ordering::SeqCst) >= self.last
-    }
-
-    async fn step<T>(&self, operation: impl Future<Output = T> + Send) -> T {
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        match self.mode {
-            Mode::StopAfter if number == self.last => {
-                operation.await;
-                self.ended.notify_one();
-                pending().await
-            }
-            Mode::StopAfter if number > self.last => pending().await,
-            Mode::Lose if number == self.last => {
-                self.ended.notify_one();
-                pending().await
-            }
-            Mode::StopAfter | Mode::Lose => {
-                let outcome = operation.await;
-                self.done.fetch_add(1, Ordering::SeqCst);
-                outcome
-            }
-        }
     }
 
     /// The end, and with it the end of what had been begun beside the last operation: else it would still be on its way
@@ -92,30 +74,33 @@ impl Ending {
     }
 }
 
-#[async_trait]
-impl TableStore for Ending {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
-        self.step(self.inner.get(table, key)).await
+impl Steps for Ending {
+    fn inner(&self) -> &Tables {
+        &self.inner
     }
 
-    async fn put(&self, table: Table, row: &Row, mode: &Put) -> Result<Etag, TableError> {
-        self.step(self.inner.put(table, row, mode)).await
-    }
-
-    async fn delete(&self, table: Table, key: &Key, when: &When) -> Result<(), TableError> {
-        self.step(self.inner.delete(table, key, when)).await
-    }
-
-    async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
-        self.step(self.inner.scan(table, range, limit)).await
-    }
-
-    async fn commit(&self, table: Table, batch: &[Operation]) -> Result<Vec<Option<Etag>>, TableError> {
-        self.step(self.inner.commit(table, batch)).await
-    }
-
-    fn scan_table(&self, table: Table) -> BoxStream<'_, Result<Stored, TableError>> {
-        self.inner.scan_table(table)
+    async fn step<T: Send>(
+        &self,
+        operation: impl Future<Output = Result<T, TableError>> + Send,
+    ) -> Result<T, TableError> {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.mode {
+            Mode::StopAfter if number == self.last => {
+                let _ = operation.await;
+                self.ended.notify_one();
+                pending().await
+            }
+            Mode::StopAfter if number > self.last => pending().await,
+            Mode::Lose if number == self.last => {
+                self.ended.notify_one();
+                pending().await
+            }
+            Mode::StopAfter | Mode::Lose => {
+                let outcome = operation.await;
+                self.done.fetch_add(1, Ordering::SeqCst);
+                outcome
+            }
+        }
     }
 }
 
@@ -230,15 +215,15 @@ async fn before(case: &Case) -> Tables {
 }
 
 /// Runs a change until the world ends. None: it ended before there was an answer.
-async fn run(case: &Case, world: &Arc<Ending>) -> Option<Result<(), MappingError>> {
+async fn run(case: &Case, world: &Arc<Around<Ending>>) -> Option<Result<(), MappingError>> {
     let process = app(world.clone());
     tokio::select! {
         biased;
-        () = world.over() => None,
+        () = world.0.over() => None,
         outcome = (case.change)(&process) => {
             // What goes on after the answer belongs to the change.
             tokio::select! {
-                () = world.over() => {}
+                () = world.0.over() => {}
                 () = process.drain(Duration::from_mins(1)) => {}
             }
             Some(outcome)
@@ -248,9 +233,9 @@ async fn run(case: &Case, world: &Arc<Ending>) -> Option<Result<(), MappingError
 
 /// How many operations a change takes when nothing ends.
 async fn length(case: &Case) -> usize {
-    let world = Ending::new(&before(case).await, Mode::StopAfter, usize::MAX);
+    let world = Ending::around(&before(case).await, Mode::StopAfter, usize::MAX);
     let _ = run(case, &world).await;
-    world.begun.load(Ordering::SeqCst)
+    world.0.begun.load(Ordering::SeqCst)
 }
 
 /// One crash at one moment; then repairs that crash at every moment of theirs; then a whole one.
@@ -258,18 +243,18 @@ async fn crash(case: &Case, mode: Mode, last: usize) {
     let tables = before(case).await;
     let made_before = verify(&*tables).await.unwrap();
     let rows_before = invariants::mappings(&*tables).await;
-    let world = Ending::new(&tables, mode, last);
+    let world = Ending::around(&tables, mode, last);
     let answer = run(case, &world).await;
     let moment = format!("{}, {mode:?} operation {last}", case.name);
-    assert!(world.has_ended(), "{moment}: never got there");
+    assert!(world.0.has_ended(), "{moment}: never got there");
 
     for step in 1.. {
-        let world = Ending::new(&tables, Mode::StopAfter, step);
+        let world = Ending::around(&tables, Mode::StopAfter, step);
         let process = app(world.clone());
         let repair = process.mappings.repair();
         tokio::select! {
             biased;
-            () = world.over() => {}
+            () = world.0.over() => {}
             report = repair.run_once(SystemTime::now()) => {
                 assert_eq!(report.unwrap().failed, 0, "{moment}");
                 break;

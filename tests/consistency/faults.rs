@@ -9,14 +9,16 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use crosswalk::{
     mappings::{Expected, MappingError},
-    tables::{Etag, Key, Operation, Page, Put, Range, Row, Stored, Table, TableError, TableStore, Tables, When},
+    tables::{TableError, Tables},
 };
-use futures::stream::BoxStream;
 
-use crate::{harness::*, invariants};
+use crate::{
+    around::{Around, Steps},
+    harness::*,
+    invariants,
+};
 
 /// Fails at one operation, counted from 1.
 struct Failing {
@@ -27,8 +29,15 @@ struct Failing {
     begun: AtomicUsize,
 }
 
-impl Failing {
-    async fn step<T>(&self, operation: impl Future<Output = Result<T, TableError>> + Send) -> Result<T, TableError> {
+impl Steps for Failing {
+    fn inner(&self) -> &Tables {
+        &self.inner
+    }
+
+    async fn step<T: Send>(
+        &self,
+        operation: impl Future<Output = Result<T, TableError>> + Send,
+    ) -> Result<T, TableError> {
         let fails = self.begun.fetch_add(1, Ordering::SeqCst) + 1 == self.at;
         if fails && !self.lands {
             return Err(unavailable());
@@ -42,38 +51,11 @@ fn unavailable() -> TableError {
     TableError::Unavailable { reason: "the connection broke".into(), retry_after: None }
 }
 
-#[async_trait]
-impl TableStore for Failing {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
-        self.step(self.inner.get(table, key)).await
-    }
-
-    async fn put(&self, table: Table, row: &Row, mode: &Put) -> Result<Etag, TableError> {
-        self.step(self.inner.put(table, row, mode)).await
-    }
-
-    async fn delete(&self, table: Table, key: &Key, when: &When) -> Result<(), TableError> {
-        self.step(self.inner.delete(table, key, when)).await
-    }
-
-    async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
-        self.step(self.inner.scan(table, range, limit)).await
-    }
-
-    async fn commit(&self, table: Table, batch: &[Operation]) -> Result<Vec<Option<Etag>>, TableError> {
-        self.step(self.inner.commit(table, batch)).await
-    }
-
-    fn scan_table(&self, table: Table) -> BoxStream<'_, Result<Stored, TableError>> {
-        self.inner.scan_table(table)
-    }
-}
-
 /// Runs a few changes with a fault at each operation in turn, until there are no more operations.
 async fn with_every_fault(lands: bool) {
     for at in 1.. {
         let tables = memory().await;
-        let failing = Arc::new(Failing { inner: Arc::clone(&tables), at, lands, begun: AtomicUsize::new(0) });
+        let failing = Arc::new(Around(Failing { inner: Arc::clone(&tables), at, lands, begun: AtomicUsize::new(0) }));
         let process = app(failing.clone());
         let outcomes = [
             process.mappings.create(new("a", "1"), actor()).await.map(drop),
@@ -81,7 +63,7 @@ async fn with_every_fault(lands: bool) {
             process.mappings.set(set(None, "3"), actor()).await.map(drop),
         ];
         process.drain(Duration::from_secs(10)).await;
-        let begun = failing.begun.load(Ordering::SeqCst);
+        let begun = failing.0.begun.load(Ordering::SeqCst);
         invariants::hold(&tables, &[]).await;
         let created = outcomes[0].is_ok();
         for outcome in outcomes {
@@ -114,7 +96,8 @@ async fn a_transaction_whose_answer_is_lost_is_acknowledged() {
     let tables = memory().await;
     let mut acknowledged = 0;
     for at in 1..=8 {
-        let failing = Arc::new(Failing { inner: Arc::clone(&tables), at, lands: true, begun: AtomicUsize::new(0) });
+        let failing =
+            Arc::new(Around(Failing { inner: Arc::clone(&tables), at, lands: true, begun: AtomicUsize::new(0) }));
         let process = app(failing);
         let id = at.to_string();
         let outcome = process.mappings.create(new(&id, &id), actor()).await;

@@ -9,15 +9,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_trait::async_trait;
 use crosswalk::{
     app::App,
     mappings::{Expected, MappingError, Patch},
-    tables::{Etag, Key, Operation, Page, Put, Range, Row, Stored, Table, TableError, TableStore, Tables, When},
+    tables::{TableError, Tables},
 };
-use futures::{future::BoxFuture, stream::BoxStream};
+use futures::future::BoxFuture;
 
-use crate::{harness::*, invariants};
+use crate::{
+    around::{Around, Steps},
+    harness::*,
+    invariants,
+};
 
 type Outcome<'a> = BoxFuture<'a, Result<(), MappingError>>;
 type Change = fn(&App) -> Outcome<'_>;
@@ -31,41 +34,21 @@ struct Interrupted {
     begun: AtomicUsize,
 }
 
-impl Interrupted {
-    async fn step<T>(&self, operation: impl Future<Output = T> + Send) -> T {
+impl Steps for Interrupted {
+    fn inner(&self) -> &Tables {
+        &self.inner
+    }
+
+    async fn step<T: Send>(
+        &self,
+        operation: impl Future<Output = Result<T, TableError>> + Send,
+    ) -> Result<T, TableError> {
         if self.begun.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
             let other = app(Arc::clone(&self.inner));
             accepted((self.other)(&other).await, "the other writer");
             other.drain(Duration::from_mins(1)).await;
         }
         operation.await
-    }
-}
-
-#[async_trait]
-impl TableStore for Interrupted {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
-        self.step(self.inner.get(table, key)).await
-    }
-
-    async fn put(&self, table: Table, row: &Row, mode: &Put) -> Result<Etag, TableError> {
-        self.step(self.inner.put(table, row, mode)).await
-    }
-
-    async fn delete(&self, table: Table, key: &Key, when: &When) -> Result<(), TableError> {
-        self.step(self.inner.delete(table, key, when)).await
-    }
-
-    async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
-        self.step(self.inner.scan(table, range, limit)).await
-    }
-
-    async fn commit(&self, table: Table, batch: &[Operation]) -> Result<Vec<Option<Etag>>, TableError> {
-        self.step(self.inner.commit(table, batch)).await
-    }
-
-    fn scan_table(&self, table: Table) -> BoxStream<'_, Result<Stored, TableError>> {
-        self.inner.scan_table(table)
     }
 }
 
@@ -137,12 +120,12 @@ async fn every_pair(changes: &[(&str, Change)], before: impl AsyncFn(&App)) {
 
                 let interrupted =
                     Interrupted { inner: Arc::clone(&tables), at, other: *interrupting, begun: AtomicUsize::new(0) };
-                let interrupted = Arc::new(interrupted);
+                let interrupted = Arc::new(Around(interrupted));
                 let process = app(interrupted.clone());
                 let moment = format!("{one}, interrupted at operation {at} by: {other}");
                 accepted(change(&process).await, &moment);
                 process.drain(Duration::from_mins(1)).await;
-                let finished = interrupted.begun.load(Ordering::SeqCst) < at;
+                let finished = interrupted.0.begun.load(Ordering::SeqCst) < at;
                 println!("{moment}");
                 invariants::hold(&tables, &[]).await;
 

@@ -1,6 +1,7 @@
 //! The invariants of the two tables, as they would break: a crash between any two requests, two writers at once, a store
 //! that fails in every way, the real program killed again and again.
 
+mod around;
 #[path = "../support/azurite.rs"]
 mod azurite;
 mod crash;

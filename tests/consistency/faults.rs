@@ -6,11 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crosswalk::{
-    mappings::{Expected, MappingError},
+    mappings::{Expected, MappingError, verify},
     tables::{TableError, Tables},
 };
 
@@ -20,10 +20,11 @@ use crate::{
     invariants,
 };
 
-/// Fails at one operation, counted from 1.
+/// Fails at one operation, counted from 1, or at all from there to the last one.
 struct Failing {
     inner: Tables,
     at: usize,
+    last: usize,
     /// Whether the operation happens all the same.
     lands: bool,
     begun: AtomicUsize,
@@ -38,13 +39,17 @@ impl Steps for Failing {
         &self,
         operation: impl Future<Output = Result<T, TableError>> + Send,
     ) -> Result<T, TableError> {
-        let fails = self.begun.fetch_add(1, Ordering::SeqCst) + 1 == self.at;
+        let fails = (self.at..=self.last).contains(&(self.begun.fetch_add(1, Ordering::SeqCst) + 1));
         if fails && !self.lands {
             return Err(unavailable());
         }
         let outcome = operation.await;
         if fails { Err(unavailable()) } else { outcome }
     }
+}
+
+fn failing(tables: &Tables, at: usize, last: usize, lands: bool) -> Arc<Around<Failing>> {
+    Arc::new(Around(Failing { inner: Arc::clone(tables), at, last, lands, begun: AtomicUsize::new(0) }))
 }
 
 fn unavailable() -> TableError {
@@ -55,7 +60,7 @@ fn unavailable() -> TableError {
 async fn with_every_fault(lands: bool) {
     for at in 1.. {
         let tables = memory().await;
-        let failing = Arc::new(Around(Failing { inner: Arc::clone(&tables), at, lands, begun: AtomicUsize::new(0) }));
+        let failing = failing(&tables, at, at, lands);
         let process = app(failing.clone());
         let outcomes = [
             process.mappings.create(new("a", "1"), actor()).await.map(drop),
@@ -96,8 +101,7 @@ async fn a_transaction_whose_answer_is_lost_is_acknowledged() {
     let tables = memory().await;
     let mut acknowledged = 0;
     for at in 1..=8 {
-        let failing =
-            Arc::new(Around(Failing { inner: Arc::clone(&tables), at, lands: true, begun: AtomicUsize::new(0) }));
+        let failing = failing(&tables, at, at, true);
         let process = app(failing);
         let id = at.to_string();
         let outcome = process.mappings.create(new(&id, &id), actor()).await;
@@ -112,4 +116,30 @@ async fn a_transaction_whose_answer_is_lost_is_acknowledged() {
     }
     assert_eq!(acknowledged, 5, "reads and marker are three operations, everything after them is acknowledged");
     invariants::hold(&tables, &[]).await;
+}
+
+/// Repair meets a fault at each of its operations: what it could not finish stays for the next time.
+#[tokio::test]
+async fn repair_meets_a_fault() {
+    for lands in [true, false] {
+        for at in 1.. {
+            let tables = memory().await;
+            // Marker and two reads, the transaction, and from then on nothing.
+            let process = app(failing(&tables, 5, usize::MAX, false));
+            process.mappings.create(new("a", "1"), actor()).await.unwrap();
+            process.drain(Duration::from_secs(10)).await;
+            assert!(!verify(&*tables).await.unwrap().is_empty(), "nothing was left to repair");
+
+            let fault = failing(&tables, at, at, lands);
+            let process = app(fault.clone());
+            let report = process.mappings.repair().run_once(SystemTime::now()).await;
+            let begun = fault.0.begun.load(Ordering::SeqCst);
+            if begun < at {
+                assert_eq!(report.unwrap().finished, 1);
+                assert!(at > 5, "repair of a change takes only {begun} operations");
+                break;
+            }
+            invariants::hold(&tables, &[]).await;
+        }
+    }
 }

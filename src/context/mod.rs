@@ -5,7 +5,7 @@ use crate::{
     domain::{
         Actor, ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, OrgId,
     },
-    mappings::{Expected, MappingError, Mappings, SetMapping, Versioned},
+    mappings::{Expected, MappingError, Mappings, Versioned, WantedMapping},
 };
 
 /// One organization, seen by one workflow.
@@ -56,7 +56,7 @@ impl OrganizationContext {
         mapping_data: Option<&str>,
         mapping_id: Option<&str>,
     ) -> Result<Mapping, MappingError> {
-        let set = SetMapping {
+        let set = WantedMapping {
             org_id: self.org_id.clone(),
             integration: self.integration(integration)?,
             id: mapping_id.map(|id| parse("mapping_id", id, MappingId::parse)).transpose()?,

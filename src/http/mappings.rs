@@ -14,9 +14,11 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, Source},
+    domain::{
+        ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, OrgId, Source,
+    },
     integrations::Registry,
-    mappings::{NewMapping, Patch, SetMapping, Versioned},
+    mappings::{Patch, Versioned, WantedMapping},
 };
 
 /// A mapping.
@@ -181,15 +183,7 @@ pub async fn create(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     let org_id = request.org_id()?;
     let mut fields = Fields::parse(&request.body)?;
     let integration = fields.required("integration_name", |name| mappable(&app.registry, &name));
-    let external_org_id = fields.required("external_org_id", ExternalOrgId::parse);
-    let external_org_name = fields.optional("external_org_name", ExternalOrgName::parse).flatten();
-    let data = fields.raw("mapping_data", MappingData::parse).flatten();
-    let id = fields.optional("mapping_id", MappingId::parse);
-    fields.finish()?;
-    let (Some(integration), Some(external_org_id)) = (integration, external_org_id) else {
-        return Err(ApiError::invalid("body", "must have integration_name and external_org_id"));
-    };
-    let new = NewMapping { org_id, integration, id, external_org_id, external_org_name, data };
+    let new = wanted(fields, org_id, integration)?;
     let created = app.mappings.create(new, request.actor(Source::Api)?).await?;
     Ok(created_response(created))
 }
@@ -235,16 +229,7 @@ pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
     request.require_json()?;
     let org_id = request.org_id()?;
     let integration = request.integration(&app.registry)?;
-    let mut fields = Fields::parse(&request.body)?;
-    let external_org_id = fields.required("external_org_id", ExternalOrgId::parse);
-    let external_org_name = fields.optional("external_org_name", ExternalOrgName::parse).flatten();
-    let data = fields.raw("mapping_data", MappingData::parse).flatten();
-    let id = fields.optional("mapping_id", MappingId::parse);
-    fields.finish()?;
-    let Some(external_org_id) = external_org_id else {
-        return Err(ApiError::invalid("external_org_id", "must be given"));
-    };
-    let set = SetMapping { org_id, integration, id, external_org_id, external_org_name, data };
+    let set = wanted(Fields::parse(&request.body)?, org_id, Some(integration))?;
     let (found, created) = app.mappings.set(set, request.actor(Source::Workflow)?).await?;
     Ok(if created { created_response(found) } else { changed_response(found) })
 }
@@ -327,6 +312,22 @@ pub async fn deactivate(app: Arc<App>, request: Request) -> Result<Response, Api
     let key = request.mapping_key(&app.registry)?;
     app.mappings.deactivate(key, request.if_match(), request.actor(Source::Api)?).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// The fields that a create and a set share; with the last of them, every mistake in the body is told.
+fn wanted(mut fields: Fields, org_id: OrgId, integration: Option<IntegrationName>) -> Result<WantedMapping, ApiError> {
+    let external_org_id = fields.required("external_org_id", ExternalOrgId::parse);
+    let external_org_name = fields.optional("external_org_name", ExternalOrgName::parse).flatten();
+    let data = fields.raw("mapping_data", MappingData::parse).flatten();
+    let id = fields.optional("mapping_id", MappingId::parse);
+    fields.finish()?;
+    match (integration, external_org_id) {
+        (Some(integration), Some(external_org_id)) => {
+            Ok(WantedMapping { org_id, integration, id, external_org_id, external_org_name, data })
+        }
+        // Each that is missing has been told by now.
+        _ => Err(ApiError::invalid("body", "must have all fields that are required")),
+    }
 }
 
 fn known(registry: &Registry, name: &str) -> Result<IntegrationName, InvalidValue> {

@@ -25,7 +25,7 @@ pub use self::{
     repair::{REPAIR_GRACE, Repair, RepairReport},
     rows::UnreadableRow,
     verify::{Difference, verify},
-    write::{Expected, NewMapping, Patch, SetMapping},
+    write::{Expected, Patch, WantedMapping},
 };
 use crate::{
     domain::{ExternalOrgId, IntegrationName, Mapping, MappingId, MappingKey, OrgId},

@@ -24,23 +24,13 @@ use crate::{
 /// How often a change is decided anew when others keep getting in first.
 const ATTEMPTS: u32 = 32;
 
-/// What a create says.
+/// What a create or a set wants a mapping to say. A set of an existing mapping leaves as it is what is left out here, except
+/// the name of another external organization.
 #[derive(Clone, Debug)]
-pub struct NewMapping {
+pub struct WantedMapping {
     pub org_id: OrgId,
     pub integration: IntegrationName,
-    /// Generated if none.
-    pub id: Option<MappingId>,
-    pub external_org_id: ExternalOrgId,
-    pub external_org_name: Option<ExternalOrgName>,
-    pub data: Option<MappingData>,
-}
-
-/// What a workflow's set says. What it leaves out stays, except the name of another external organization.
-#[derive(Clone, Debug)]
-pub struct SetMapping {
-    pub org_id: OrgId,
-    pub integration: IntegrationName,
+    /// A create generates one if none is given; a set takes the only mapping there is.
     pub id: Option<MappingId>,
     pub external_org_id: ExternalOrgId,
     pub external_org_name: Option<ExternalOrgName>,
@@ -75,8 +65,8 @@ impl Expected {
 /// A change as it is asked for.
 #[derive(Clone, Debug)]
 enum Request {
-    Create(NewMapping),
-    Set(SetMapping),
+    Create(WantedMapping),
+    Set(WantedMapping),
     Update { key: MappingKey, patch: Patch, expected: Expected },
 }
 
@@ -108,7 +98,7 @@ impl Mappings {
     ///
     /// # Errors
     /// Unknown or inactive organization, unknown integration, duplicate external id, taken mapping id, storage.
-    pub async fn create(&self, new: NewMapping, actor: Actor) -> Result<Versioned, MappingError> {
+    pub async fn create(&self, new: WantedMapping, actor: Actor) -> Result<Versioned, MappingError> {
         self.mappable(new.integration.as_str())?;
         Ok(self.write(Request::Create(new), actor).await?.found.versioned())
     }
@@ -117,7 +107,7 @@ impl Mappings {
     ///
     /// # Errors
     /// As [`Self::create`]; several mappings and no id; a row among them that cannot be read.
-    pub async fn set(&self, set: SetMapping, actor: Actor) -> Result<(Versioned, bool), MappingError> {
+    pub async fn set(&self, set: WantedMapping, actor: Actor) -> Result<(Versioned, bool), MappingError> {
         self.mappable(set.integration.as_str())?;
         let written = self.write(Request::Set(set), actor).await?;
         Ok((written.found.versioned(), written.created))
@@ -212,7 +202,7 @@ impl Mappings {
         Ok(Decision::Write(Box::new(draft.into_change(actor, marker, at, guards))))
     }
 
-    async fn decide_create(&self, new: &NewMapping) -> Result<Draft, MappingError> {
+    async fn decide_create(&self, new: &WantedMapping) -> Result<Draft, MappingError> {
         let (siblings, ()) =
             tokio::try_join!(self.siblings(&new.org_id, &new.integration), self.active_organization(&new.org_id))?;
         if let Some(id) = &new.id
@@ -220,16 +210,11 @@ impl Mappings {
         {
             return Err(MappingError::IdTaken(id.clone()));
         }
-        let key = MappingKey {
-            org_id: new.org_id.clone(),
-            integration: new.integration.clone(),
-            id: new.id.clone().unwrap_or_else(MappingId::generate),
-        };
-        let after = created(key, &new.external_org_id, new.external_org_name.as_ref(), new.data.as_ref());
+        let after = new.created();
         Draft { before: None, after, index: Put::Create, slot: None, siblings }.checked()
     }
 
-    async fn decide_set(&self, set: &SetMapping) -> Result<Draft, MappingError> {
+    async fn decide_set(&self, set: &WantedMapping) -> Result<Draft, MappingError> {
         let (slot, index, ()) =
             tokio::try_join!(self.slot(set), self.index_of(set), self.active_organization(&set.org_id))?;
         // Only now: whoever creates writes the slot, so a mapping that this does not see makes the slot that was read stale.
@@ -247,8 +232,7 @@ impl Mappings {
             first
         };
         let Some(before) = before.cloned() else {
-            let key = set.key(&set.id.clone().unwrap_or_else(MappingId::generate));
-            let after = created(key, &set.external_org_id, set.external_org_name.as_ref(), set.data.as_ref());
+            let after = set.created();
             let slot = set.id.is_none().then(|| set_slot(&after.key, slot));
             return Draft { before: None, after, index: Put::Create, slot, siblings }.checked();
         };
@@ -269,7 +253,7 @@ impl Mappings {
     }
 
     /// The slot that a set without an id has to write if it creates.
-    async fn slot(&self, set: &SetMapping) -> Result<Option<Stored>, MappingError> {
+    async fn slot(&self, set: &WantedMapping) -> Result<Option<Stored>, MappingError> {
         if set.id.is_some() {
             return Ok(None);
         }
@@ -278,7 +262,7 @@ impl Mappings {
     }
 
     /// How the index row of the mapping that a set names may be written.
-    async fn index_of(&self, set: &SetMapping) -> Result<Put, MappingError> {
+    async fn index_of(&self, set: &WantedMapping) -> Result<Put, MappingError> {
         match &set.id {
             Some(id) => self.index_mode(&set.key(id)).await,
             None => Ok(Put::Create),
@@ -433,29 +417,25 @@ impl Siblings {
     }
 }
 
-impl SetMapping {
+impl WantedMapping {
     fn key(&self, id: &MappingId) -> MappingKey {
         MappingKey { org_id: self.org_id.clone(), integration: self.integration.clone(), id: id.clone() }
     }
-}
 
-fn created(
-    key: MappingKey,
-    external_org_id: &ExternalOrgId,
-    external_org_name: Option<&ExternalOrgName>,
-    data: Option<&MappingData>,
-) -> Mapping {
-    Mapping {
-        key,
-        external_org_id: external_org_id.clone(),
-        external_org_name: external_org_name.cloned(),
-        data: data.cloned(),
-        is_active: true,
-        created_at: None,
-        created_by: None,
-        updated_at: None,
-        updated_by: None,
-        last_test: TestOutcome::default(),
+    /// The mapping if there is none yet, with the id that was given or a new one.
+    fn created(&self) -> Mapping {
+        Mapping {
+            key: self.key(&self.id.clone().unwrap_or_else(MappingId::generate)),
+            external_org_id: self.external_org_id.clone(),
+            external_org_name: self.external_org_name.clone(),
+            data: self.data.clone(),
+            is_active: true,
+            created_at: None,
+            created_by: None,
+            updated_at: None,
+            updated_by: None,
+            last_test: TestOutcome::default(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use crosswalk::{
     app::App,
     domain::{Actor, ExternalOrgId, IntegrationName, MappingId, OrgId, Source},
-    mappings::NewMapping,
+    mappings::WantedMapping,
     tables::{EmbeddedTables, Key, Property, Put, Range, Row, Table, TableStore, When, scan_all},
 };
 
@@ -27,7 +27,7 @@ fn open(folder: &Path) -> EmbeddedTables {
 /// Maps `acme` to an external organization, on a store that may fail on the way.
 async fn create(tables: Arc<Valve>, external_org_id: &str) {
     let app = App::new(tables, registry());
-    let new = NewMapping {
+    let new = WantedMapping {
         org_id: OrgId::parse("acme").unwrap(),
         integration: IntegrationName::parse("halo").unwrap(),
         id: Some(MappingId::parse(format!("mapping_{external_org_id}")).unwrap()),

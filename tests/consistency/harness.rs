@@ -9,7 +9,7 @@ use crosswalk::{
         Actor, ExternalOrgId, ExternalOrgName, IntegrationName, MappingData, MappingId, MappingKey, OrgId, Source,
     },
     integrations::{Integration, Registry},
-    mappings::{NewMapping, Patch, SetMapping},
+    mappings::{Patch, WantedMapping},
     tables::{AzureAccount, AzureTables, EmbeddedTables, Key, Property, Put, Row, Table, TableStore, Tables},
 };
 
@@ -107,19 +107,12 @@ pub fn active(is_active: bool) -> Patch {
     Patch { is_active: Some(is_active), ..Patch::default() }
 }
 
-pub fn new(id: &str, external_org_id: &str) -> NewMapping {
-    NewMapping {
-        org_id: org(),
-        integration: integration(),
-        id: Some(mapping_id(id)),
-        external_org_id: external(external_org_id),
-        external_org_name: None,
-        data: None,
-    }
+pub fn new(id: &str, external_org_id: &str) -> WantedMapping {
+    set(Some(id), external_org_id)
 }
 
-pub fn set(id: Option<&str>, external_org_id: &str) -> SetMapping {
-    SetMapping {
+pub fn set(id: Option<&str>, external_org_id: &str) -> WantedMapping {
+    WantedMapping {
         org_id: org(),
         integration: integration(),
         id: id.map(mapping_id),

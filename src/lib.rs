@@ -13,6 +13,8 @@ pub mod domain;
 
 /// The shared HTTP client and credential of the Azure adapters.
 pub mod azure;
+/// Calls to external systems: https, public addresses, bounded answers.
+pub mod outbound;
 /// The table port and its two stores.
 pub mod tables;
 

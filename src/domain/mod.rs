@@ -6,6 +6,7 @@ mod data;
 mod id;
 mod mapping;
 mod organization;
+mod secret;
 mod time;
 
 pub use self::{
@@ -13,5 +14,6 @@ pub use self::{
     id::{Actor, ExternalOrgId, IntegrationName, InvalidValue, MappingId, OrgId, Source},
     mapping::{ExternalOrgName, Mapping, MappingKey, TestOutcome},
     organization::{ExternalOrganization, Organization},
+    secret::Secret,
     time::time_text,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Integration, IntegrationError};
+use super::{Integration, IntegrationError, Settings};
 use crate::domain::{ExternalOrgId, ExternalOrganization, IntegrationName, InvalidValue};
 
 /// `example_psa` lists and maps, `example_rmm` maps ids entered by hand, `example_chat` does neither.
@@ -59,7 +59,7 @@ impl Integration for Example {
         self.organizations.is_some()
     }
 
-    async fn list_organizations(&self) -> Result<Vec<ExternalOrganization>, IntegrationError> {
+    async fn list_organizations(&self, _settings: &Settings) -> Result<Vec<ExternalOrganization>, IntegrationError> {
         self.organizations
             .clone()
             .ok_or_else(|| IntegrationError::DiscoveryNotSupported { integration: self.name.clone() })

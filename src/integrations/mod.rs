@@ -1,15 +1,27 @@
 //! The external systems that organizations can be mapped to: the [`Integration`] trait and the [`Registry`] that names are
-//! checked against. Must not know mappings' storage or HTTP.
+//! checked against. Must not know how mappings are stored, or that there is an HTTP API.
+//!
+//! `manifest/` is the format of the files that describe external systems, `runner/` is what makes an [`Integration`] of one.
 
 mod examples;
+mod failure;
+pub mod manifest;
+pub mod runner;
+mod settings;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::domain::{ExternalOrganization, IntegrationName};
+use crate::domain::{ExternalOrganization, IntegrationName, Mapping};
 
-pub use self::examples::examples;
+pub use self::{
+    examples::examples,
+    failure::{Failure, FailureClass},
+    manifest::ConfigField,
+    runner::OrganizationClient,
+    settings::{Fingerprint, Scope, Setting, Settings},
+};
 
 /// One external system.
 #[async_trait]
@@ -24,6 +36,11 @@ pub trait Integration: Send + Sync + 'static {
         None
     }
 
+    /// The settings and credentials it needs; what is read for [`Settings`].
+    fn config(&self) -> &[ConfigField] {
+        &[]
+    }
+
     /// Whether organizations can be mapped to it at all.
     fn supports_org_mapping(&self) -> bool {
         false
@@ -34,10 +51,35 @@ pub trait Integration: Send + Sync + 'static {
         false
     }
 
-    /// The organizations of the external system.
-    async fn list_organizations(&self) -> Result<Vec<ExternalOrganization>, IntegrationError> {
+    /// The organizations of the external system: all of them, each once, or an error.
+    async fn list_organizations(&self, _settings: &Settings) -> Result<Vec<ExternalOrganization>, IntegrationError> {
         Err(IntegrationError::DiscoveryNotSupported { integration: self.name().clone() })
     }
+
+    /// An HTTP client that is authenticated and bound to the mapped organization.
+    async fn get_client(
+        &self,
+        _settings: &Settings,
+        _mapping: &Mapping,
+    ) -> Result<OrganizationClient, IntegrationError> {
+        Err(IntegrationError::NotSupported { integration: self.name().clone(), what: "has no client" })
+    }
+
+    /// Reads the mapped external organization by its id and compares the id that comes back.
+    async fn test_connection(&self, _settings: &Settings, _mapping: &Mapping) -> Result<TestResult, IntegrationError> {
+        Err(IntegrationError::NotSupported { integration: self.name().clone(), what: "cannot test a connection" })
+    }
+}
+
+/// What a connection test found.
+#[derive(Clone, Debug)]
+pub struct TestResult {
+    /// `None`: the mapping works.
+    pub failure: Option<Failure>,
+    /// For a person; holds no credential.
+    pub message: String,
+    pub latency: Duration,
+    pub http_status: Option<u16>,
 }
 
 /// Why an integration could not do what it was asked.
@@ -45,6 +87,10 @@ pub trait Integration: Send + Sync + 'static {
 pub enum IntegrationError {
     #[error("integration {integration} cannot list its organizations; enter the external organization's id by hand")]
     DiscoveryNotSupported { integration: IntegrationName },
+    #[error("integration {integration} {what}")]
+    NotSupported { integration: IntegrationName, what: &'static str },
+    #[error("{integration}: {failure}")]
+    Failed { integration: IntegrationName, failure: Failure },
 }
 
 /// Every known integration by name.

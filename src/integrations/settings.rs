@@ -64,12 +64,8 @@ impl Settings {
         self.values.values().filter(|setting| setting.secret).all(|setting| setting.scope == Scope::Organization)
     }
 
-    /// `text` without any credential in it. What an external system says may repeat what was sent to it.
-    pub fn redact(&self, text: &str) -> String {
-        let secrets = self.values.values().filter(|setting| setting.secret).map(|setting| setting.value.expose());
-        let mut secrets: Vec<_> = secrets.filter(|secret| !secret.is_empty()).collect();
-        // A secret that holds another one is replaced first.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
+    /// Every credential, to keep it out of messages: what an external system says may repeat what was sent to it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.values.values().filter(|setting| setting.secret).map(|setting| setting.value.expose())
     }
 }

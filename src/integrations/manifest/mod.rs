@@ -8,6 +8,7 @@ mod names;
 mod pointer;
 mod template;
 
+pub(super) use self::template::{plain, segment, unfit};
 pub use self::{
     format::*,
     names::{HeaderText, HostPattern, Pattern},

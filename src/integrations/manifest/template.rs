@@ -103,12 +103,18 @@ impl Template {
 
     /// The template as it was written, with every reference replaced by what `fill` makes of it.
     pub fn fill<E>(&self, mut fill: impl FnMut(&Reference) -> Result<String, E>) -> Result<String, E> {
+        self.fill_after(|_, reference| fill(reference))
+    }
+
+    /// As [`Self::fill`], where `fill` also gets the text before the reference, filled in.
+    pub fn fill_after<E>(&self, mut fill: impl FnMut(&str, &Reference) -> Result<String, E>) -> Result<String, E> {
         let mut text = String::new();
         for part in &self.parts {
-            match part {
-                Part::Text(part) => text.push_str(part),
-                Part::Reference(reference) => text.push_str(&fill(reference)?),
-            }
+            let part = match part {
+                Part::Text(part) => part.clone(),
+                Part::Reference(reference) => fill(&text, reference)?,
+            };
+            text.push_str(&part);
         }
         Ok(text)
     }
@@ -142,13 +148,15 @@ impl Template {
     /// # Errors
     /// As [`Self::text`]; `.` and `..` would mean another path, however encoded.
     pub fn path(&self, values: &dyn Values) -> Result<String, RenderError> {
-        self.fill(|reference| {
-            let text = plain(reference, values)?;
-            if matches!(text.as_str(), "." | ".." | "") {
-                return Err(unfit(reference, "must not be empty, '.' or '..' in a path"));
-            }
-            Ok(utf8_percent_encode(&text, SEGMENT).to_string())
-        })
+        self.fill(|reference| segment(reference, &plain(reference, values)?))
+    }
+
+    /// The host of an address as it is written, references in braces; none if the address begins with a reference.
+    pub fn host(&self) -> Option<String> {
+        let braced = |reference: &Reference| Ok::<_, std::convert::Infallible>(format!("{{{{{reference}}}}}"));
+        let written = self.fill(braced).unwrap_or_default();
+        let rest = written.strip_prefix("https://")?;
+        Some(rest.split(['/', '?', '#', ':']).next().unwrap_or_default().to_owned())
     }
 
     /// As JSON: the value itself where the template is nothing but one reference, else a string.
@@ -163,6 +171,14 @@ impl Template {
             _ => self.text(values).map(Value::String),
         }
     }
+}
+
+/// A value as one segment of a path, or a part of one.
+pub fn segment(reference: &Reference, text: &str) -> Result<String, RenderError> {
+    if matches!(text, "." | ".." | "") {
+        return Err(unfit(reference, "must not be empty, '.' or '..' in a path"));
+    }
+    Ok(utf8_percent_encode(text, SEGMENT).to_string())
 }
 
 /// What is no text cannot be part of one.

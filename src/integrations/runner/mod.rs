@@ -1,4 +1,164 @@
-//! The runner of manifests: makes an [`Integration`](super::Integration) of one.
+//! The runner of manifests: makes an [`Integration`] of one. Owns the requests that a manifest describes: their
+//! authentication, pages, pace and errors; must not know where settings come from or who asks.
+//!
+//! Start with [`ManifestIntegration`]; `connection.rs` sends every request, `list.rs` and `paginator.rs` read a whole list.
 
-/// A client for one mapped organization.
-pub struct OrganizationClient;
+mod address;
+mod answer;
+mod auth;
+mod call;
+mod client;
+mod connection;
+mod hmac;
+mod jwt;
+mod list;
+mod one;
+mod pace;
+mod paginator;
+mod records;
+mod scope;
+mod token;
+mod xml;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use moka::future::Cache;
+use tokio::time::Instant;
+
+use self::connection::{Connection, Purpose};
+pub use self::{
+    client::{ClientAnswer, OrganizationClient},
+    pace::Timing,
+};
+use super::{
+    ConfigField, Failure, Fingerprint, Integration, IntegrationError, Settings, TestResult, manifest::Manifest,
+};
+use crate::{
+    domain::{ExternalOrganization, IntegrationName, InvalidValue, Mapping},
+    outbound::Outbound,
+};
+
+/// Sets of settings whose tokens and pace are remembered at the same time, and for how long without use.
+const CONNECTIONS: (u64, Duration) = (1000, Duration::from_hours(1));
+
+/// An external system that a manifest describes.
+pub struct ManifestIntegration {
+    name: IntegrationName,
+    manifest: Arc<Manifest>,
+    outbound: Outbound,
+    timing: Timing,
+    connections: Cache<Fingerprint, Arc<Connection>>,
+}
+
+impl ManifestIntegration {
+    /// # Errors
+    /// The manifest's id is no name of an integration, which a loaded manifest's is.
+    pub fn new(manifest: Manifest, outbound: Outbound) -> Result<Self, InvalidValue> {
+        let name = IntegrationName::parse(manifest.id.as_str())?;
+        let (most, idle) = CONNECTIONS;
+        let connections = Cache::builder().max_capacity(most).time_to_idle(idle).build();
+        Ok(Self { name, manifest: Arc::new(manifest), outbound, timing: Timing::default(), connections })
+    }
+
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    async fn connection(&self, settings: &Settings) -> Arc<Connection> {
+        let make = async {
+            let (manifest, outbound) = (Arc::clone(&self.manifest), self.outbound.clone());
+            Arc::new(Connection::new(manifest, settings.clone(), outbound, self.timing))
+        };
+        self.connections.get_with(settings.fingerprint(), make).await
+    }
+
+    fn failed(&self, failure: Failure) -> IntegrationError {
+        IntegrationError::Failed { integration: self.name.clone(), failure }
+    }
+
+    /// Sends the manifest's `check`, if it has one.
+    ///
+    /// # Errors
+    /// What the system answers is no success.
+    pub async fn check(&self, settings: &Settings) -> Result<bool, IntegrationError> {
+        let Some(check) = &self.manifest.check else { return Ok(false) };
+        let connection = self.connection(settings).await;
+        let purpose = Purpose::general(Instant::now() + self.timing.test);
+        let make = |scope: &scope::Scope<'_>| call::Call::of(&check.request, &self.manifest.base_url, scope);
+        connection.request(purpose, make).await.map_err(|failure| self.failed(failure))?;
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl Integration for ManifestIntegration {
+    fn name(&self) -> &IntegrationName {
+        &self.name
+    }
+
+    fn title(&self) -> &str {
+        &self.manifest.name
+    }
+
+    fn docs_url(&self) -> Option<&str> {
+        Some(&self.manifest.docs_url)
+    }
+
+    fn config(&self) -> &[ConfigField] {
+        &self.manifest.config
+    }
+
+    fn supports_org_mapping(&self) -> bool {
+        true
+    }
+
+    fn supports_discovery(&self) -> bool {
+        self.manifest.list_organizations.is_some()
+    }
+
+    async fn list_organizations(&self, settings: &Settings) -> Result<Vec<ExternalOrganization>, IntegrationError> {
+        let Some(list) = &self.manifest.list_organizations else {
+            return Err(IntegrationError::DiscoveryNotSupported { integration: self.name.clone() });
+        };
+        let connection = self.connection(settings).await;
+        let deadline = Instant::now() + self.timing.list;
+        list::organizations(&connection, list, deadline).await.map_err(|failure| self.failed(failure))
+    }
+
+    async fn get_client(&self, settings: &Settings, mapping: &Mapping) -> Result<OrganizationClient, IntegrationError> {
+        let connection = self.connection(settings).await;
+        OrganizationClient::new(connection, &mapping.external_org_id).await.map_err(|failure| self.failed(failure))
+    }
+
+    async fn test_connection(&self, settings: &Settings, mapping: &Mapping) -> Result<TestResult, IntegrationError> {
+        if self.manifest.get_organization.is_none() && self.manifest.list_organizations.is_none() {
+            return Err(IntegrationError::NotSupported {
+                integration: self.name.clone(),
+                what: "cannot read an organization, so a mapping to it cannot be tested",
+            });
+        }
+        let connection = self.connection(settings).await;
+        let began = Instant::now();
+        let outcome = one::organization(&connection, &mapping.external_org_id, began + self.timing.test).await;
+        let latency = began.elapsed();
+        Ok(match outcome {
+            Ok((found, http_status)) => {
+                let message = format!("connected to {} ({}) in {}", found.name, found.id, self.manifest.name);
+                TestResult { failure: None, message, latency, http_status }
+            }
+            Err(failure) => TestResult {
+                message: format!("{}: {failure}", self.manifest.name),
+                latency,
+                http_status: failure.http_status,
+                failure: Some(failure),
+            },
+        })
+    }
+}

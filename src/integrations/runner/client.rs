@@ -1,0 +1,131 @@
+//! The client that a workflow works with: authenticated, and bound to one mapped organization and to the hosts of its
+//! integration.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    address,
+    answer::Answer,
+    auth::TokenOverrides,
+    call::{self, Body, Call},
+    connection::{Connection, Purpose},
+    one,
+    scope::{Organization, Scope},
+};
+use crate::{
+    domain::ExternalOrgId,
+    integrations::{
+        Failure, FailureClass,
+        manifest::{Reference, Template},
+    },
+};
+
+/// Sends requests of one mapped organization.
+#[derive(Clone)]
+pub struct OrganizationClient {
+    connection: Arc<Connection>,
+    external_org_id: ExternalOrgId,
+    organization: Organization,
+    base_url: String,
+}
+
+/// A good answer.
+#[derive(Clone, Debug)]
+pub struct ClientAnswer {
+    pub status: u16,
+    /// Null where there is no body.
+    pub body: Value,
+}
+
+impl OrganizationClient {
+    pub(super) async fn new(connection: Arc<Connection>, id: &ExternalOrgId) -> Result<Self, Failure> {
+        let deadline = Instant::now() + connection.timing.test;
+        let mut organization = Organization { id: id.as_str().to_owned(), metadata: serde_json::Map::new() };
+        if needs_metadata(&connection) {
+            organization.metadata = one::organization(&connection, id, deadline).await?.0.metadata;
+        }
+        let client = connection.manifest.client.as_ref();
+        let template = client.and_then(|client| client.base_url.as_ref()).unwrap_or(&connection.manifest.base_url);
+        let base_url = {
+            let purpose = Purpose { organization: Some(&organization), ..Purpose::general(deadline) };
+            connection.base_url(purpose, template).await?
+        };
+        address::parse(&base_url)?;
+        Ok(Self { connection, external_org_id: id.clone(), organization, base_url })
+    }
+
+    /// The id that requests need where the system keeps all organizations behind one address.
+    pub fn external_org_id(&self) -> &ExternalOrgId {
+        &self.external_org_id
+    }
+
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<ClientAnswer, Failure> {
+        self.send(Method::GET, path, query, None).await
+    }
+
+    /// `path` is appended to the base address of the organization. Only what reads is sent again when its answer was lost.
+    ///
+    /// # Errors
+    /// The path leads elsewhere; the system refuses, fails or does not answer in time.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Result<ClientAnswer, Failure> {
+        let manifest = &self.connection.manifest;
+        let client = manifest.client.as_ref();
+        let overrides = TokenOverrides {
+            token_url: client.and_then(|client| client.token_url.as_ref()),
+            token_params: client.map(|client| &client.token_params),
+        };
+        let deadline = Instant::now() + self.connection.timing.test;
+        let purpose = Purpose { deadline, organization: Some(&self.organization), overrides };
+        let make = |scope: &Scope<'_>| {
+            let mut url = self.address(path)?;
+            if let Some(client) = client {
+                call::add_query(&mut url, &client.query, scope)?;
+            }
+            for (name, value) in query {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+            let mut headers = call::default_headers(manifest.decoder);
+            call::add_headers(&mut headers, &manifest.headers, scope)?;
+            if let Some(client) = client {
+                call::add_headers(&mut headers, &client.headers, scope)?;
+            }
+            let repeatable = matches!(method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
+            Ok(Call { method: method.clone(), url, headers, body: body.clone().map(Body::Json), repeatable })
+        };
+        let (_, Answer { status, body, .. }) = self.connection.request(purpose, make).await?;
+        Ok(ClientAnswer { status, body })
+    }
+
+    /// Below the base address, and nowhere else.
+    fn address(&self, path: &str) -> Result<url::Url, Failure> {
+        let elsewhere = || {
+            let message = "a client's path begins with '/' and stays below the base address of its organization";
+            Failure::new(FailureClass::Configuration, message)
+        };
+        let base = address::parse(&self.base_url)?;
+        let url = address::parse(&format!("{}{path}", self.base_url))?;
+        let root = base.path().trim_end_matches('/');
+        let below = url.path().strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
+        if path.starts_with('/') && url.origin() == base.origin() && below { Ok(url) } else { Err(elsewhere()) }
+    }
+}
+
+/// Whether anything of the client is made of what only the system knows of the organization.
+fn needs_metadata(connection: &Connection) -> bool {
+    let Some(client) = &connection.manifest.client else { return false };
+    let templates = client.base_url.iter().chain(&client.token_url).chain(client.headers.values());
+    let templates = templates.chain(client.query.values()).chain(client.token_params.values());
+    templates.flat_map(Template::references).any(|reference| matches!(reference, Reference::OrgMetadata(_)))
+}

@@ -1,0 +1,172 @@
+//! Reading a whole list: page after page, or side by side where the first page tells how many there are.
+//!
+//! The list is complete and without duplicates, or it is an error: whatever a system does, what is not sure to be all of it
+//! is never shown as all of it.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, future::BoxFuture, stream};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    call::{Body, Call},
+    connection::{Connection, Purpose},
+    paginator::{self, Page, Place, Progress, incomplete},
+    records,
+    scope::Scope,
+};
+use crate::{
+    domain::ExternalOrganization,
+    integrations::{
+        Failure,
+        manifest::{Hydrate, ListOrganizations},
+    },
+};
+
+/// More pages than any list has: with 100 organizations a page, a million.
+pub const MAX_PAGES: u64 = 10_000;
+
+/// # Errors
+/// A request failed, or the list is not sure to be complete.
+pub async fn organizations(
+    connection: &Connection,
+    list: &ListOrganizations,
+    deadline: Instant,
+) -> Result<Vec<ExternalOrganization>, Failure> {
+    let records = raw(connection, list, deadline).await?;
+    let records = match &list.hydrate {
+        Some(hydrate) => details(connection, list, hydrate, &records, deadline).await?,
+        None => records,
+    };
+    let mut known = HashSet::new();
+    let mut organizations = Vec::new();
+    for record in records.iter().filter(|record| records::counts(record, &list.record_filter)) {
+        let organization = records::organization(record, &list.mapping)?;
+        if known.insert(organization.id.clone()) {
+            organizations.push(organization);
+        }
+    }
+    Ok(organizations)
+}
+
+/// All different records, as they came.
+async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instant) -> Result<Vec<Value>, Failure> {
+    let allowed = &connection.manifest.allowed_hosts;
+    let fetch = |place| page(connection, list, deadline, place);
+    let (mut ahead, mut predicted) = (stream::empty().boxed(), Vec::new().into_iter());
+    let (mut progress, mut seen, mut all) = (Progress::default(), HashSet::new(), Vec::new());
+    let mut place = Place::First;
+    loop {
+        // A page that was fetched before its turn, if it is the right one; what was predicted decides nothing.
+        let page = if place != Place::First && predicted.next().as_ref() == Some(&place) {
+            ahead.next().await.ok_or_else(|| incomplete("a page was lost"))??
+        } else {
+            predicted = Vec::new().into_iter();
+            fetch(place.clone()).await?
+        };
+        progress.pages += 1;
+        progress.received += page.records.len() as u64;
+        let next = paginator::next(&list.paginator, &place, &page, &mut progress, allowed)?;
+        if place == Place::First && next.is_some() {
+            let places = paginator::predicted(&list.paginator, &page);
+            predicted = places.clone().into_iter();
+            ahead = stream::iter(places).map(fetch).buffered(connection.pace.concurrency()).boxed();
+        }
+        let (before, empty) = (all.len(), page.records.is_empty());
+        for record in page.records {
+            if seen.insert(records::identity(&record, &list.mapping)) {
+                all.push(record);
+            }
+        }
+        // Judged by all records, not by those that count: a repeated page of others would go round for ever.
+        if !empty && all.len() == before {
+            return Err(incomplete("a page holds only what was read already: the list does not advance"));
+        }
+        match next {
+            Some(_) if progress.pages >= MAX_PAGES => {
+                return Err(incomplete(format!("it has more than {MAX_PAGES} pages")));
+            }
+            Some(next) => place = next,
+            None => break,
+        }
+    }
+    if let Some(announced) = progress.announced
+        && (all.len() as u64) < announced
+    {
+        return Err(incomplete(format!(
+            "{announced} organizations are announced, but only {} different ones came; the list may have changed \
+             meanwhile, try again",
+            all.len()
+        )));
+    }
+    Ok(all)
+}
+
+fn page<'a>(
+    connection: &'a Connection,
+    list: &'a ListOrganizations,
+    deadline: Instant,
+    place: Place,
+) -> BoxFuture<'a, Result<Page, Failure>> {
+    Box::pin(async move {
+        let make = |scope: &Scope<'_>| {
+            let mut call = Call::of(&list.request, &connection.manifest.base_url, scope)?;
+            paginator::place(&list.paginator, &place, &mut call)?;
+            Ok(call)
+        };
+        let (call, mut answer) = connection.request(Purpose::general(deadline), make).await?;
+        let decoder = connection.manifest.decoder;
+        let records = records::select(&answer.body, &list.record_selector, decoder, place == Place::First)?.to_vec();
+        // They would be there twice while the page waits for its turn.
+        if let Some(place) = answer.body.pointer_mut(list.record_selector.as_str()) {
+            place.take();
+        }
+        Ok(Page { url: call.url, headers: answer.headers, body: answer.body, records })
+    })
+}
+
+/// The details of organizations that the list has only ids of.
+async fn details(
+    connection: &Connection,
+    list: &ListOrganizations,
+    hydrate: &Hydrate,
+    ids: &[Value],
+    deadline: Instant,
+) -> Result<Vec<Value>, Failure> {
+    let batches: Vec<_> = ids.chunks(hydrate.batch_size.max(1) as usize).map(<[Value]>::to_vec).collect();
+    let batches = stream::iter(batches).map(|ids| batch(connection, list, hydrate, ids, deadline));
+    let mut batches = batches.buffered(connection.pace.concurrency()).boxed();
+    let mut all = Vec::new();
+    while let Some(records) = batches.next().await {
+        all.extend(records?);
+    }
+    Ok(all)
+}
+
+fn batch<'a>(
+    connection: &'a Connection,
+    list: &'a ListOrganizations,
+    hydrate: &'a Hydrate,
+    ids: Vec<Value>,
+    deadline: Instant,
+) -> BoxFuture<'a, Result<Vec<Value>, Failure>> {
+    Box::pin(async move {
+        let make = |scope: &Scope<'_>| {
+            let mut call = Call::of(&hydrate.request, &connection.manifest.base_url, scope)?;
+            let body = call.body.get_or_insert(Body::Json(Value::Null));
+            if let Body::Json(body) = body {
+                hydrate.ids_body_path.set(body, Value::Array(ids.clone())).map_err(incomplete)?;
+            }
+            Ok(call)
+        };
+        let (_, answer) = connection.request(Purpose::general(deadline), make).await?;
+        let records = records::select(&answer.body, &hydrate.record_selector, connection.manifest.decoder, true)?;
+        let known: HashSet<_> = records.iter().map(|record| records::identity(record, &list.mapping)).collect();
+        let missing = ids.iter().filter(|id| !known.contains(&records::identity(id, &list.mapping))).count();
+        if missing > 0 {
+            return Err(incomplete(format!("{missing} of {} organizations have no details", ids.len())));
+        }
+        Ok(records.to_vec())
+    })
+}

@@ -29,7 +29,7 @@ async fn account(mappings: usize) -> anyhow::Result<Account> {
 }
 
 fn service(connection_string: &str) -> anyhow::Result<Process> {
-    Process::service(("AzureWebJobsStorage", connection_string), &data::mapping_path(0))
+    Process::service(&[("AzureWebJobsStorage", connection_string.to_owned())], &data::mapping_path(0))
 }
 
 fn bare(account: &Account, mappings: usize, accept: &str) -> anyhow::Result<Target<'static>> {

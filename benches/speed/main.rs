@@ -11,6 +11,7 @@ mod azurite;
 mod account;
 mod azure;
 mod data;
+mod discovery;
 mod embedded;
 mod http;
 mod load;
@@ -31,7 +32,7 @@ struct Arguments {
     /// Shorter, and less exact: under a minute
     #[arg(long)]
     quick: bool,
-    /// Only what has one of these words in its name: read, large, azurite, trips, growth, size
+    /// Only what has one of these words in its name: read, large, azurite, trips, growth, size, discovery
     only: Vec<String>,
     /// Cargo says so
     #[arg(long, hide = true)]
@@ -94,6 +95,8 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> Report {
     measure!("size of the program", embedded::size(&mut report));
     measure!("embedded store: read", embedded::read(plan, &mut report).await);
     measure!("embedded store: large, memory, start", embedded::large(plan, &mut report).await);
+    measure!("discovery: read a list", discovery::list(&mut report).await);
+    measure!("discovery: cached list", discovery::cached(plan, &mut report).await);
     measure!("azurite: read and list", azure::read(plan, &mut report).await);
     measure!("azurite: round trips", azure::round_trips(plan, &mut report).await);
     measure!("azurite: growth", azure::growth(plan, &mut report).await);

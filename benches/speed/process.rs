@@ -32,7 +32,7 @@ pub struct Process {
 
 impl Process {
     /// The service on a store that the settings name, once it has answered a request for `path`.
-    pub fn service(setting: (&str, &str), path: &str) -> anyhow::Result<Self> {
+    pub fn service(settings: &[(&str, String)], path: &str) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(PROGRAM);
         // Without the environment of this process, which may say how to log or where rows are kept.
@@ -40,13 +40,14 @@ impl Process {
             .env_clear()
             .env("CROSSWALK_AUTH", "development")
             .env("CROSSWALK_PORT", port.to_string())
-            .env(setting.0, setting.1);
+            .envs(settings.iter().map(|(name, value)| (name, value)));
         Self::start(command, port, path)
     }
 
     /// The service on the embedded store in that folder.
     pub fn embedded(folder: &Path, path: &str) -> anyhow::Result<Self> {
-        Self::service(("CROSSWALK_DATA_DIR", folder.to_str().context("a folder's name that is no UTF-8")?), path)
+        let folder = folder.to_str().context("a folder's name that is no UTF-8")?;
+        Self::service(&[("CROSSWALK_DATA_DIR", folder.to_owned())], path)
     }
 
     /// A warp route in the place of the service's own that returns that many bytes.
@@ -78,8 +79,17 @@ impl Process {
 
     /// Bytes of memory that are resident. None where the system has no `/proc`.
     pub fn resident(&self) -> Option<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that ever was.
+    pub fn peak(&self) -> Option<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
     }
 
@@ -115,12 +125,14 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// Serves a constant of that size where the service would serve a mapping, until the process is killed.
+/// Serves a constant of that size where the service would serve a mapping or a list, until the process is killed.
 pub fn serve_constant(port: u16, size: usize) -> anyhow::Result<()> {
     let body: &'static str = "x".repeat(size).leak();
-    let route = warp::path!("api" / "organizations" / String / "integrations" / String / String)
+    let mapping = warp::path!("api" / "organizations" / String / "integrations" / String / String)
         .and(warp::get())
-        .map(move |_, _, _| warp::reply::with_header(body, "content-type", "application/json"));
+        .map(|_, _, _| ());
+    let discover = warp::path!("api" / "integrations" / String / "discover").and(warp::get()).map(|_| ());
+    let route = mapping.or(discover).map(move |_| warp::reply::with_header(body, "content-type", "application/json"));
     // As many threads as the service has.
     tokio::runtime::Runtime::new()?.block_on(warp::serve(route).run((Ipv4Addr::LOCALHOST, port)));
     Ok(())

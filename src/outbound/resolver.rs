@@ -17,13 +17,11 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Why a name has no address to connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{self:?}")]
 pub(super) enum Unresolved {
-    #[error("its name has no address")]
     Unknown,
-    #[error("its name was not resolved in time")]
     Late,
     /// One such address is enough: a mixture is an attack or a mistake.
-    #[error("{}", address::NOT_PUBLIC)]
     NotPublic,
 }
 

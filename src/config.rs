@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::{azure::IdentityEnvironment, tables::AzureAccount};
+use crate::{azure::IdentityEnvironment, outbound::HostMap, tables::AzureAccount};
 
 /// Where the embedded store is kept unless `CROSSWALK_DATA_DIR` says otherwise.
 const DATA_DIR: &str = "data";
@@ -138,6 +138,23 @@ impl Server {
     }
 }
 
+/// The external systems that servers on this machine play. `development` says that every caller is trusted anyway
+/// (`crosswalk dev`, or `CROSSWALK_AUTH` set so): elsewhere the map would send customers' data in the clear.
+///
+/// # Errors
+/// The setting is wrong, or set where it must not be.
+pub fn host_map(environment: Environment<'_>, development: bool) -> Result<Option<HostMap>, InvalidSettings> {
+    let Some(text) = environment("CROSSWALK_HOST_MAP") else { return Ok(None) };
+    let map = if development {
+        HostMap::parse(&text)
+    } else {
+        Err("sends what is meant for external systems elsewhere, for development only; remove it, or set \
+             CROSSWALK_AUTH to `development` on a developer's machine"
+            .to_owned())
+    };
+    map.map(Some).map_err(|problem| InvalidSettings(vec![format!("CROSSWALK_HOST_MAP: {problem}")]))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -186,5 +203,20 @@ mod tests {
         let wrong = with(&[("AzureWebJobsStorage", "AccountName=a;AccountKey=s3cret!")], Storage::read).unwrap_err();
         assert!(wrong.to_string().starts_with("AzureWebJobsStorage: "), "{wrong}");
         assert!(!wrong.to_string().contains("s3cret"), "{wrong}");
+    }
+
+    #[test]
+    fn the_host_map_is_for_development_only() {
+        let read = |value, development| with(&[("CROSSWALK_HOST_MAP", value)], |all| host_map(all, development));
+        let good = "api.pax8.com=127.0.0.1:9001,*=127.0.0.1:9002";
+        assert_eq!(read(good, true), Ok(Some(HostMap::parse(good).unwrap())));
+        let wrong = [read(good, false), read("a.example=127.0.0.1:1,api.pax8.com=10.0.0.1:9001", true)];
+        insta::assert_snapshot!(wrong.map(|result| result.unwrap_err().to_string()).join("\n"), @r"
+        CROSSWALK_HOST_MAP: sends what is meant for external systems elsewhere, for development only; remove it, or set CROSSWALK_AUTH to `development` on a developer's machine
+        CROSSWALK_HOST_MAP: 'api.pax8.com=10.0.0.1:9001': expected HOST=ADDRESS:PORT, a host name or `*` and an address on loopback, as in `api.pax8.com=127.0.0.1:9001`
+        ");
+        for development in [true, false] {
+            assert_eq!(with(&[], |all| host_map(all, development)), Ok(None));
+        }
     }
 }

@@ -9,7 +9,7 @@ use url::{Host, Url};
 pub(super) const NOT_PUBLIC: &str = "its address is not a public one";
 
 /// The special-purpose networks of <https://www.iana.org/assignments/iana-ipv4-special-registry> that are not reachable
-/// from the internet, multicast, and one address of Azure. What that registry lists as globally reachable stays callable.
+/// from the internet, multicast, and one address of Azure. AS112 and AMT, which the registry calls reachable, are left out.
 const INSIDE_V4: &[Ipv4Net] = &[
     v4([0, 0, 0, 0], 8),        // RFC 791, this network: Linux takes 0.0.0.0 for loopback
     v4([10, 0, 0, 0], 8),       // RFC 1918, private
@@ -18,7 +18,7 @@ const INSIDE_V4: &[Ipv4Net] = &[
     v4([168, 63, 129, 16], 32), // Azure's wire server: certificates and settings of the machine, at a public address
     v4([169, 254, 0, 0], 16),   // RFC 3927, link-local; 169.254.169.254 hands out the machine's tokens
     v4([172, 16, 0, 0], 12),    // RFC 1918, private
-    v4([192, 0, 0, 0], 24),     // RFC 6890, protocol assignments
+    v4([192, 0, 0, 0], 24),     // RFC 6890, protocol assignments; what is reachable of it is no API
     v4([192, 0, 2, 0], 24),     // RFC 5737, documentation
     v4([192, 88, 99, 0], 24),   // RFC 7526, the abandoned 6to4 relays: whoever announces the route
     v4([192, 168, 0, 0], 16),   // RFC 1918, private
@@ -32,8 +32,8 @@ const INSIDE_V4: &[Ipv4Net] = &[
 /// All that is assigned for use on the internet, RFC 4291. Outside it are the unspecified address and loopback,
 /// IPv4-compatible (`::/96`) and IPv4-mapped ones (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), discard-only
 /// (`100::/64`), segment routing (`5f00::/16`), unique local (`fc00::/7`), link-local (`fe80::/10`), site-local
-/// (`fec0::/10`) and multicast (`ff00::/8`). NAT64 is refused, not judged by the IPv4 address in it: no machine that
-/// Crosswalk runs on is without IPv4.
+/// (`fec0::/10`) and multicast (`ff00::/8`). NAT64 is refused, not judged by the IPv4 address in it: Azure
+/// Functions has IPv4, and one rule is easier to trust than two.
 const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0, 0], 3);
 
 /// The networks in [`GLOBAL_V6`] that <https://www.iana.org/assignments/iana-ipv6-special-registry> takes out.

@@ -4,7 +4,7 @@ use std::{error::Error, io, iter};
 
 use rustls::CertificateError;
 
-use super::{SendError, resolver::Unresolved};
+use super::{SendError, address::NOT_PUBLIC, resolver::Unresolved};
 
 pub(super) fn classify(host: String, error: &reqwest::Error) -> SendError {
     if error.is_timeout() {
@@ -16,7 +16,7 @@ pub(super) fn classify(host: String, error: &reqwest::Error) -> SendError {
     for cause in causes(error) {
         if let Some(unresolved) = cause.downcast_ref() {
             return match unresolved {
-                Unresolved::NotPublic => SendError::Forbidden { host, reason: super::address::NOT_PUBLIC },
+                Unresolved::NotPublic => SendError::Forbidden { host, reason: NOT_PUBLIC },
                 Unresolved::Unknown => SendError::Unreachable { host, reason: "its name has no address" },
                 Unresolved::Late => SendError::Unreachable { host, reason: "its name was not resolved in time" },
             };

@@ -17,13 +17,11 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Why a name has no address to connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{self:?}")]
 pub(super) enum Unresolved {
-    #[error("its name has no address")]
     Unknown,
-    #[error("its name was not resolved in time")]
     Late,
     /// One such address is enough: a mixture is an attack or a mistake.
-    #[error("{}", address::NOT_PUBLIC)]
     NotPublic,
 }
 
@@ -82,18 +80,18 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_inside_is_enough_to_refuse_a_name() {
-        let table: [(&[&str], Result<&[&str], Unresolved>); 6] = [
-            (&["8.8.8.8"], Ok(&["8.8.8.8:0"])),
-            (&["8.8.8.8", "2606:4700::1111"], Ok(&["8.8.8.8:0", "[2606:4700::1111]:0"])),
-            (&["127.0.0.1"], Err(Unresolved::NotPublic)),
-            (&["8.8.8.8", "169.254.169.254"], Err(Unresolved::NotPublic)),
-            (&["8.8.8.8", "::ffff:8.8.8.8"], Err(Unresolved::NotPublic)),
-            (&[], Err(Unresolved::Unknown)),
+        let table = [
+            (vec!["8.8.8.8"], Ok(vec!["8.8.8.8:0"])),
+            (vec!["8.8.8.8", "2606:4700::1111"], Ok(vec!["8.8.8.8:0", "[2606:4700::1111]:0"])),
+            (vec!["127.0.0.1"], Err(Unresolved::NotPublic)),
+            (vec!["8.8.8.8", "169.254.169.254"], Err(Unresolved::NotPublic)),
+            (vec!["8.8.8.8", "::ffff:8.8.8.8"], Err(Unresolved::NotPublic)),
+            (vec![], Err(Unresolved::Unknown)),
         ];
         for (answer, expected) in table {
-            let answer: Vec<IpAddr> = answer.iter().map(|text| text.parse().unwrap()).collect();
+            let answer: Vec<IpAddr> = answer.into_iter().map(|text| text.parse().unwrap()).collect();
             let resolved = resolve(move || futures::future::ok(answer.clone()).boxed()).await;
-            assert_eq!(resolved, expected.map(|all| all.iter().map(ToString::to_string).collect()));
+            assert_eq!(resolved, expected.map(|all| all.into_iter().map(str::to_owned).collect()));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The subcommands. Each builds what it needs from the settings, does one thing, and tells a person what happened.
 
 pub mod dev;
+pub mod integrations;
 pub mod repair;
 pub mod seed;
 pub mod serve;

@@ -17,14 +17,16 @@ impl Problem {
     pub fn new(line: usize, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { line, field: field.into(), message: message.into() }
     }
+
+    /// Without the line.
+    pub fn text(&self) -> String {
+        if self.field.is_empty() { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field.as_str() {
-            "" => write!(f, "{}: {}", self.line, self.message),
-            field => write!(f, "{}: {field}: {}", self.line, self.message),
-        }
+        write!(f, "{}: {}", self.line, self.text())
     }
 }
 

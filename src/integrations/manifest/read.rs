@@ -16,32 +16,77 @@ use super::{
 
 /// A person mends a few at a time; the rest may follow from the first.
 const MOST: usize = 20;
+/// A key that no mapping knows.
+const UNKNOWN: &str = "\u{1}";
 
 /// # Errors
 /// Every mistake that can be told from the others.
 pub fn read(document: &Document) -> Result<Manifest, Vec<Problem>> {
-    let mut value = document.value.clone();
-    let mut problems = Vec::new();
+    let mut reading = Reading { document, value: document.value.clone(), gone: Vec::new(), problems: Vec::new() };
     loop {
-        let (path, message) = match attempt(&value) {
-            Ok(manifest) if problems.is_empty() => return Ok(manifest),
-            Ok(_) => return Err(problems),
-            Err(mismatch) => mismatch,
-        };
-        let mistake = Mistake::parse(&message);
-        let path = culprit(&value, path, &mistake, &message);
-        if let Mistake::Missing(key) = mistake {
-            // One that was there, and wrong, is told already.
-            if lookup(&document.value, &path).is_some_and(|holder| holder.get(key).is_none()) {
-                let needs = type_of(&value, &path).map_or_else(String::new, |kind| format!("; type {kind} needs it"));
-                problems.push(document.problem(&join(&field(&path), key), format!("missing{needs}")));
+        match attempt(&reading.value) {
+            Ok(manifest) if reading.problems.is_empty() => return Ok(manifest),
+            Err((path, message)) if reading.problems.len() < MOST => {
+                let place = reading.tell(path, &message);
+                if place.is_empty() {
+                    return Err(reading.problems);
+                }
+                reading.leave_out(&place);
             }
-            return Err(problems);
+            Ok(_) | Err(_) => return Err(reading.problems),
         }
-        problems.push(document.problem(&field(&path), explain(&mistake, &value, &path)));
-        if problems.len() == MOST || !remove(&mut value, &path) {
-            return Err(problems);
+    }
+}
+
+struct Reading<'a> {
+    document: &'a Document,
+    /// What is left of it.
+    value: Value,
+    /// Fields that were left out. What lacks them is not wrong twice.
+    gone: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+impl Reading<'_> {
+    /// Returns what has to be left out to read on: the wrong value, or the mapping that lacks one.
+    fn tell(&mut self, path: Path, message: &str) -> Path {
+        let mistake = Mistake::parse(message);
+        let path = culprit(&self.value, path, &mistake, message);
+        let (field, told) = match &mistake {
+            Mistake::Missing(key) => {
+                let needs =
+                    type_of(&self.value, &path).map_or_else(String::new, |kind| format!("; type {kind} needs it"));
+                (join(&self.field(&path), key), format!("missing{needs}"))
+            }
+            Mistake::Unknown { key, known } => {
+                let holder = path.split_last().map_or(path.as_slice(), |(_, holder)| holder);
+                let near = nearest(key, known.iter().copied());
+                // It is there, if misspelt.
+                self.gone.extend(near.map(|near| join(&self.field(holder), near)));
+                (self.field(&path), unknown(near, known, type_of(&self.value, holder)))
+            }
+            mistake => (self.field(&path), explain(mistake, lookup(&self.value, &path).unwrap_or(&Value::Null))),
+        };
+        if !(matches!(mistake, Mistake::Missing(_)) && self.gone.contains(&field)) {
+            self.problems.push(self.document.problem(&field, told));
         }
+        path
+    }
+
+    fn leave_out(&mut self, path: &[Step]) {
+        self.gone.push(self.field(path));
+        self.value = without(&self.value, path);
+    }
+
+    /// Where it is in the document, where the items that were left out still count.
+    fn field(&self, path: &[Step]) -> String {
+        path.iter().fold(String::new(), |field, step| match step {
+            Step::Key(key) => join(&field, key),
+            Step::Item(index) => {
+                let there = (0..).map(|index| format!("{field}[{index}]")).filter(|item| !self.gone.contains(item));
+                there.take(index + 1).last().unwrap_or(field)
+            }
+        })
     }
 }
 
@@ -102,13 +147,18 @@ fn culprit(value: &Value, mut path: Path, mistake: &Mistake<'_>, message: &str) 
     }
     match mistake {
         Mistake::Missing(key) => {
-            let unknown = format!("unknown field `{key}`");
-            let lacks = |holder: &Path| {
+            // What it is missing from takes it, and nothing that it does not know.
+            let with = |holder: &Path, key: &str| {
                 let mut value = value.clone();
                 if let Some(Value::Object(map)) = lookup_mut(&mut value, holder) {
-                    map.entry(*key).or_insert(Value::Null);
+                    map.entry(key).or_insert(Value::Null);
                 }
-                changes(&value) && attempt(&value).err().is_none_or(|(_, other)| !other.starts_with(&unknown))
+                attempt(&value).err().map_or_else(String::new, |(_, message)| message)
+            };
+            let lacks = |holder: &Path| {
+                let other = with(holder, key);
+                let refused = |key: &str, message: &str| message.starts_with(&format!("unknown field `{key}`"));
+                other != message && !refused(key, &other) && refused(UNKNOWN, &with(holder, UNKNOWN))
             };
             mappings(value, &path).into_iter().find(lacks).unwrap_or(path)
         }
@@ -142,27 +192,17 @@ fn lookup_mut<'a>(value: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> 
     })
 }
 
-/// Whether something was removed. An item of a list is not: those behind it would change their places.
-fn remove(value: &mut Value, path: &[Step]) -> bool {
-    match path.split_last() {
-        Some((Step::Key(key), holder)) => {
-            lookup_mut(value, holder).and_then(Value::as_object_mut).is_some_and(|holder| holder.remove(key).is_some())
-        }
-        _ => false,
-    }
-}
-
 fn without(value: &Value, path: &[Step]) -> Value {
     let mut value = value.clone();
-    match path.split_last() {
-        Some((Step::Item(index), holder)) => {
-            if let Some(Value::Array(items)) = lookup_mut(&mut value, holder) {
-                items.remove(*index);
-            }
+    let Some((last, holder)) = path.split_last() else { return value };
+    match (last, lookup_mut(&mut value, holder)) {
+        (Step::Key(key), Some(Value::Object(map))) => {
+            map.remove(key);
         }
-        _ => {
-            remove(&mut value, path);
+        (Step::Item(index), Some(Value::Array(items))) if *index < items.len() => {
+            items.remove(*index);
         }
+        _ => {}
     }
     value
 }
@@ -190,13 +230,6 @@ fn mappings(value: &Value, path: &[Step]) -> Vec<Path> {
     here.into_iter().chain(children(value, path).iter().flat_map(|below| mappings(value, below))).collect()
 }
 
-fn field(path: &[Step]) -> String {
-    path.iter().fold(String::new(), |field, step| match step {
-        Step::Key(key) => join(&field, key),
-        Step::Item(index) => format!("{field}[{index}]"),
-    })
-}
-
 /// The `type` of `auth` or of a paginator.
 fn type_of<'a>(value: &'a Value, path: &[Step]) -> Option<&'a str> {
     match path.last()? {
@@ -205,29 +238,26 @@ fn type_of<'a>(value: &'a Value, path: &[Step]) -> Option<&'a str> {
     }
 }
 
-fn explain(mistake: &Mistake<'_>, value: &Value, path: &[Step]) -> String {
-    let found = lookup(value, path).unwrap_or(&Value::Null);
-    match mistake {
-        Mistake::Unknown { key, known } => {
-            let holder = path.split_last().map_or(path, |(_, holder)| holder);
-            let whose =
-                type_of(value, holder).map_or_else(|| "there".to_owned(), |kind| format!("with type {kind} there"));
-            match nearest(key, known.iter().copied()) {
-                Some(near) => format!("unknown key; did you mean {near}?"),
-                None if known.is_empty() => format!("unknown key; {whose} are no others"),
-                None => format!("unknown key; {whose} are {}", known.join(", ")),
-            }
+fn unknown(near: Option<&str>, known: &[&str], kind: Option<&str>) -> String {
+    let whose = kind.map_or_else(|| "there".to_owned(), |kind| format!("with type {kind} there"));
+    match near {
+        Some(near) => format!("unknown key; did you mean {near}?"),
+        None if known.is_empty() => format!("unknown key; {whose} are no others"),
+        None => format!("unknown key; {whose} are {}", known.join(", ")),
+    }
+}
+
+fn explain(mistake: &Mistake<'_>, found: &Value) -> String {
+    match (mistake, found) {
+        (Mistake::Variant { known }, Value::String(given)) => match nearest(given, known.iter().copied()) {
+            Some(near) => format!("unknown value '{given}'; did you mean {near}?"),
+            None => format!("unknown value '{given}'; there are {}", known.join(", ")),
+        },
+        (Mistake::Type { expected }, found) => mismatch(found, expected),
+        (Mistake::Variant { known } | Mistake::Unknown { known, .. }, _) => {
+            format!("expected one of {}", known.join(", "))
         }
-        Mistake::Variant { known } => {
-            let given = found.as_str().unwrap_or_default();
-            match nearest(given, known.iter().copied()) {
-                Some(near) => format!("unknown value '{given}'; did you mean {near}?"),
-                None => format!("unknown value '{given}'; there are {}", known.join(", ")),
-            }
-        }
-        Mistake::Type { expected } => mismatch(found, expected),
-        Mistake::Missing(key) => format!("{key} is missing"),
-        Mistake::Other(message) => (*message).to_owned(),
+        (Mistake::Missing(message) | Mistake::Other(message), _) => (*message).to_owned(),
     }
 }
 
@@ -237,6 +267,7 @@ fn mismatch(found: &Value, expected: &str) -> String {
         "a boolean" => "true or false",
         "a map" => "a mapping",
         "a sequence" => "a list",
+        "string or map" => "one of its values",
         "u16" | "u32" | "u64" => "a whole number that is not negative",
         other if other.starts_with("struct ") || other.starts_with("internally tagged enum ") => "a mapping",
         other => other,

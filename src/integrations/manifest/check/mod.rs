@@ -211,9 +211,10 @@ impl<'a> Check<'a> {
     fn early_steps(&mut self, places: &[Place<'_>]) {
         let shared = |place: &&Place<'_>| place.field == "base_url" || place.field.starts_with("headers.");
         let saved = self.saved();
-        for (index, step) in
-            self.manifest.post_connection.iter().enumerate().filter(|(_, step)| step.request.path.is_some())
-        {
+        for (index, step) in self.manifest.post_connection.iter().enumerate() {
+            if step.request.path.is_none() {
+                continue;
+            }
             for place in places.iter().filter(shared) {
                 let late = place.template.references().find(|reference| {
                     matches!(reference, Reference::Connection(key) if saved.get(key.as_str()).is_some_and(|from| *from > index))

@@ -64,10 +64,9 @@ fn report(catalogue: &Catalogue, colours: bool) -> String {
         }
     }
     let problems: usize = catalogue.broken.iter().map(|broken| broken.problems.len()).sum();
-    let _ = write!(text, "{} good", catalogue.manifests.len());
-    let _ = match catalogue.broken.len() {
-        0 => writeln!(text),
-        files => writeln!(text, ", {files} not: {problems} problems"),
+    let _ = match problems {
+        0 => writeln!(text, "{} good", catalogue.manifests.len()),
+        _ => writeln!(text, "{} good, {} not; problems: {problems}", catalogue.manifests.len(), catalogue.broken.len()),
     };
     text
 }
@@ -145,19 +144,25 @@ mod tests {
         let folder = folder.path().join("made/too");
         new("acme_rmm", &folder).unwrap();
         let catalogue = Catalogue::read(&folder);
-        insta::assert_snapshot!(report(&catalogue, false), @"");
+        insta::assert_snapshot!(report(&catalogue, false), @r"
+    ok  acme_rmm  My System (lists, pages by number, api_key)
+    1 good
+    ");
         fs::write(folder.join("acme_rmm.yaml"), "mine").unwrap();
         assert!(new("acme_rmm", &folder).unwrap_err().to_string().contains("is there already"));
         assert_eq!(fs::read_to_string(folder.join("acme_rmm.yaml")).unwrap(), "mine");
-        insta::assert_snapshot!(format!("{:#}", new("../x", &folder).unwrap_err()), @"");
+        insta::assert_snapshot!(format!("{:#}", new("../x", &folder).unwrap_err()), @"the name '../x': must begin with a lower-case letter and hold at most 50 lower-case letters, digits and underscores");
     }
 
     #[test]
     fn problems_are_told_with_file_and_line() {
-        let problems = crate::integrations::manifest::Manifest::load("a.yaml", "id: a\nname: [").unwrap_err();
+        let problems = Manifest::load("a.yaml", "id: a\nname: [").unwrap_err();
         let broken = vec![Broken { file: "integrations/a.yaml".into(), problems }];
         let catalogue = Catalogue { broken, ..Catalogue::default() };
-        insta::assert_snapshot!(report(&catalogue, false), @"");
+        insta::assert_snapshot!(report(&catalogue, false), @r"
+    integrations/a.yaml:2: not readable as YAML: unclosed bracket '['
+    0 good, 1 not; problems: 1
+    ");
         assert!(report(&catalogue, true).contains("\x1b[31mintegrations/a.yaml:"));
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tracing::warn;
 
-use super::manifest::{MAX_BYTES, Manifest, Problem};
+use super::manifest::{MAX_BYTES, Manifest, Problem, problem_in};
 
 /// What a folder holds, in the order of the files' names.
 #[derive(Debug, Default)]
@@ -62,16 +62,16 @@ impl Catalogue {
                 }
             }
         }
-        let shared = |manifest: &Manifest| {
+        let shared = |file: &Path, manifest: &Manifest| {
             manifest.config.iter().enumerate().find_map(|(index, field)| {
                 let setting = format!("{}_{}", manifest.id, field.key);
                 let owner = owners.get(&setting).filter(|owner| **owner != &manifest.id)?;
-                let message =
-                    format!("the setting {setting} is that of integration {owner} already; call the key otherwise");
-                Some(Problem { line: 1, field: format!("config[{index}].key"), message })
+                let message = format!("the setting {setting} belongs to integration {owner}; choose another key");
+                let text = fs::read_to_string(file).unwrap_or_default();
+                Some(problem_in(&text, &format!("config[{index}].key"), message))
             })
         };
-        let found: Vec<_> = self.manifests.iter().map(|(_, manifest)| shared(manifest)).collect();
+        let found: Vec<_> = self.manifests.iter().map(|(file, manifest)| shared(file, manifest)).collect();
         let mut kept = Vec::new();
         for ((file, manifest), problem) in std::mem::take(&mut self.manifests).into_iter().zip(found) {
             match problem {
@@ -101,8 +101,8 @@ pub fn read(file: &Path) -> Result<Manifest, Vec<Problem>> {
     }
     let text = match fs::metadata(file) {
         // Before it is read: it may be anything.
-        Ok(about) if about.len() > MAX_BYTES as u64 => Err(io::Error::other("it is too large to be a manifest")),
-        Ok(about) if !about.is_file() => Err(io::Error::other("it is no file")),
+        Ok(about) if about.len() > MAX_BYTES as u64 => Err(io::Error::other("too large to be a manifest")),
+        Ok(about) if !about.is_file() => Err(io::Error::other("not a file")),
         Ok(_) => fs::read_to_string(file),
         Err(error) => Err(error),
     };
@@ -169,13 +169,23 @@ mod tests {
             (".g.yaml", String::new()),
             ("README.md", String::new()),
         ]);
-        insta::assert_snapshot!(told, @"");
+        insta::assert_snapshot!(told, @r"
+    a
+    b
+    c.yaml:1: not readable as YAML: unclosed bracket '['
+    d.yml:1: manifests end in .yaml; call the file d.yaml
+    e.yaml:1: id: 'a' is not the name of the file; call the file a.yaml
+    f.yaml:1: cannot be read: too large to be a manifest
+    ");
     }
 
     #[test]
     fn two_never_share_a_setting() {
         let shared = [("halo.yaml", manifest("halo", "psa_key")), ("halo_psa.yaml", manifest("halo_psa", "key"))];
-        insta::assert_snapshot!(told(&shared), @"");
+        insta::assert_snapshot!(told(&shared), @r"
+    halo_psa
+    halo.yaml:6: config[0].key: the setting halo_psa_key belongs to integration halo_psa; choose another key
+    ");
     }
 
     #[test]
@@ -194,6 +204,10 @@ mod tests {
         fs::write(folder.path().join("bytes.yaml"), b"\xff\xfe").unwrap();
         let broken = Catalogue::read(folder.path()).broken;
         let told: Vec<_> = broken.iter().map(|broken| broken.problems[0].to_string()).collect();
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @r"
+    1: cannot be read: stream did not contain valid UTF-8
+    1: cannot be read: not a file
+    1: cannot be read: No such file or directory (os error 2)
+    ");
     }
 }

@@ -42,6 +42,11 @@ impl Manifest {
     }
 }
 
+/// A problem that only shows between manifests, at its line in the text of one.
+pub fn problem_in(text: &str, field: &str, message: String) -> Problem {
+    document::Document::parse(text).map_or_else(|problem| problem, |document| document.problem(field, message))
+}
+
 /// The format for editors, as JSON Schema.
 pub fn json_schema() -> serde_json::Value {
     schemars::schema_for!(Manifest).to_value()

@@ -24,6 +24,7 @@ Settings come from the environment; README.md lists them. The ones you need firs
   AzureWebJobsStorage=...             where rows are: a connection string, or UseDevelopmentStorage=true for Azurite
   CROSSWALK_DATA_DIR=./data           where rows are without it: the embedded store
   CROSSWALK_PORT=7071                 where to listen, on 127.0.0.1
+  CROSSWALK_INTEGRATIONS_DIR=...      where manifests are; without it, integrations beside the program, else here
   RUST_LOG=info                       what to log"
 )]
 struct Arguments {

@@ -104,6 +104,9 @@ fn explain(error: &Error, text: &str) -> Problem {
         Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
             "a second document begins here; a file holds one manifest".to_owned()
         }
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
+            format!("larger than any manifest: more than {MAX_NODES} keys and values")
+        }
         error => needs_quotes(text.lines().nth(line - 1).unwrap_or_default()).unwrap_or_else(|| {
             let told = error.to_string();
             format!("not readable as YAML: {}", told.split(" at line ").next().unwrap_or_default())
@@ -224,7 +227,7 @@ mod tests {
         let document = Document::parse(text).unwrap();
         let mut places: Vec<_> = document.places.values().map(|place| (place.line, &place.field)).collect();
         places.sort();
-        places.iter().map(|(line, field)| format!("{line} {field}\n")).collect()
+        places.iter().map(|(line, field)| format!("{line} {field}")).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub enum Confidence {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigField {
-    /// The name in `config.x`: lower-case letters, digits, underscores.
+    /// The name in `config.x`: at most 39 lower-case letters, digits, underscores; without the integration's name.
     pub key: String,
     /// What people call it.
     pub title: String,

@@ -157,9 +157,12 @@ impl Check<'_> {
                 self.tell(at, "must not hold '?'; parameters go into query");
             }
         }
-        if let Some(("", rest)) = text.split_once("{{") {
-            let end = rest.find("}}").map_or(rest.len(), |end| end + 4);
-            return self.open_host(at, text.get(..end).unwrap_or_default(), "the whole host");
+        if text.starts_with("{{") {
+            let (whole, rest) = text.find("}}").map_or(("", ""), |end| text.split_at(end + 2));
+            if rest.starts_with(['.', '-', ':']) {
+                self.tell(at, "must begin with https://");
+            }
+            return self.open_host(at, whole, "the whole host");
         }
         let Some(rest) = text.strip_prefix("https://") else {
             return self.tell(at, "must begin with https:// (or with a template that holds a whole address)");

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     Auth, ConfigField, FieldKind, Manifest, Problem, Reference,
     document::{Document, join},
-    places::{self, Moment, Place},
+    places::{self, Moment},
     problem::nearest,
 };
 use crate::domain::IntegrationName;
@@ -159,7 +159,7 @@ impl<'a> Check<'a> {
                 format!("no template uses {{{{config.{}}}}}; {remedy}", field.key),
             );
         }
-        self.early_steps(&places);
+        self.early_steps();
     }
 
     /// Why it stands for nothing at that moment.
@@ -207,22 +207,16 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// `base_url` and the headers go into every request with a `path`, so early ones wait for what these need.
-    fn early_steps(&mut self, places: &[Place<'_>]) {
-        let shared = |place: &&Place<'_>| place.field == "base_url" || place.field.starts_with("headers.");
+    /// `base_url` goes into every request with a `path`, so early ones wait for what it needs.
+    fn early_steps(&mut self) {
         let saved = self.saved();
         for (index, step) in self.manifest.post_connection.iter().enumerate() {
-            if step.request.path.is_none() {
-                continue;
-            }
-            for place in places.iter().filter(shared) {
-                let late = place.template.references().find(|reference| {
-                    matches!(reference, Reference::Connection(key) if saved.get(key.as_str()).is_some_and(|from| *from > index))
-                });
-                if let Some(late) = late {
-                    let message = format!("{} needs {{{{{late}}}}}, which is saved later; use url here", place.field);
-                    self.tell(&format!("post_connection[{index}].request.path"), message);
-                }
+            let late = self.manifest.base_url.references().find(|reference| {
+                matches!(reference, Reference::Connection(key) if saved.get(key.as_str()).is_some_and(|from| *from > index))
+            });
+            if let (Some(late), Some(_)) = (late, &step.request.path) {
+                let message = format!("base_url needs {{{{{late}}}}}, which is saved later; use url here");
+                self.tell(&format!("post_connection[{index}].request.path"), message);
             }
         }
     }

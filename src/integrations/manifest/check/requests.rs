@@ -159,8 +159,9 @@ impl Check<'_> {
         }
         if text.starts_with("{{") {
             let (whole, rest) = text.find("}}").map_or(("", ""), |end| text.split_at(end + 2));
-            if rest.starts_with(['.', '-', ':']) {
-                self.tell(at, "must begin with https://");
+            if !rest.is_empty() && !rest.starts_with('/') {
+                let remedy = "begin with https:// if it stands for a part only";
+                self.tell(at, format!("{whole} stands for a whole address and needs '/' after it; {remedy}"));
             }
             return self.open_host(at, whole, "the whole host");
         }
@@ -202,7 +203,8 @@ impl Check<'_> {
                 }
                 Some((FieldKind::Enum, options)) => {
                     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
-                    if let Some(odd) = options.iter().find(|option| !option.bytes().all(fits)) {
+                    let odd = options.iter().find(|option| option.is_empty() || !option.bytes().all(fits));
+                    if let Some(odd) = odd {
                         self.tell(at, format!("option '{odd}' of {reference} cannot be part of a host: lower-case letters, digits, '-' and '.'"));
                     }
                 }

@@ -56,7 +56,6 @@ fn templates() {
         ("{{connection.partner}}", "{{connection.zone}}"),
         ("{{connection.user}}", "{{connection.partner}}"),
         ("{secret: \"{{config.secret}}\"}", "{secret: \"{{config.secret}}\", deep: [{user: \"{{connection.user}}\"}]}"),
-        ("{url: \"https://api.example.com/whoami/{{connection.user}}\"}", "{path: /whoami}"),
         ("{{org.metadata.colour}}", "{{org.metadata.color}}"),
         ("{all: \"true\"}", "{all: \"{{org.id}}\"}"),
         ("{all: \"true\"}", "{all: \"{{session.token}}\"}"),
@@ -73,7 +72,6 @@ fn templates() {
     halopsa.yaml:25: headers.X-Partner: {{connection.zone}} stands for nothing; save it in a step of post_connection: save: {zone: /pointer}
     halopsa.yaml:37: post_connection[0].request.url: {{connection.partner}} is not known yet here; it is saved later
     halopsa.yaml:31: auth.login.body.deep[0].user: {{connection.user}} is not known yet here; it is saved later
-    halopsa.yaml:37: post_connection[0].request.path: headers.x-partner needs {{connection.partner}}, which is saved later; use url here
     halopsa.yaml:66: client.query.colour: {{org.metadata.color}} stands for nothing; did you mean {{org.metadata.colour}}?
     halopsa.yaml:43: list_organizations.request.query.all: {{org.id}} stands for nothing here; only in get_organization and client
     halopsa.yaml:43: list_organizations.request.query.all: {{session.token}} stands for nothing here; only in inject of auth type session_token
@@ -82,6 +80,14 @@ fn templates() {
     halopsa.yaml:25: headers.X-Partner: is there twice: upper and lower case are the same in names of headers
     halopsa.yaml:24: headers.Host: is set by the HTTP client; leave it out
     "#);
+}
+
+#[test]
+fn the_base_of_an_early_step_is_known() {
+    let text = GOOD
+        .replace("https://{{config.host}}/api", "\"{{connection.partner}}/{{config.host}}\"")
+        .replace("{url: \"https://api.example.com/whoami/{{connection.user}}\"}", "{path: \"/{{connection.user}}\"}");
+    insta::assert_snapshot!(told(&text), @"halopsa.yaml:37: post_connection[0].request.path: base_url needs {{connection.partner}}, which is saved later; use url here");
 }
 
 #[test]
@@ -98,6 +104,7 @@ fn addresses() {
         ("https://{{config.host}}/api", "https://10.0.0.1/{{config.host}}"),
         ("https://{{config.host}}/api", "https://localhost/{{config.host}}"),
         ("options: [eu, us]", "options: [eu, us/]"),
+        ("options: [eu, us]", "options: [eu, '']"),
         ("allowed_hosts: [\"*\"]\n", ""),
         ("/api\nallowed_hosts: [\"*\"]\n", ".com\n"),
         ("https://{{config.host}}/api\nallowed_hosts: [\"*\"]\n", "\"{{connection.partner}}/{{config.host}}\"\n"),
@@ -117,10 +124,11 @@ fn addresses() {
     halopsa.yaml:21: base_url: '10.0.0.1' is no host: expected a name in lower case, such as api.example.com
     halopsa.yaml:21: base_url: 'localhost' is no host: expected a name in lower case, such as api.example.com
     halopsa.yaml:29: auth.login.url: option 'us/' of config.region cannot be part of a host: lower-case letters, digits, '-' and '.'
+    halopsa.yaml:29: auth.login.url: option '' of config.region cannot be part of a host: lower-case letters, digits, '-' and '.'
     halopsa.yaml:21: base_url: the end of the host is not written here; say in allowed_hosts which hosts credentials may be sent to, such as ["*.example.com"]
     halopsa.yaml:21: base_url: the end of the host is not written here; say in allowed_hosts which hosts credentials may be sent to, such as ["*.example.com"]
     halopsa.yaml:21: base_url: the whole host is not written here; say in allowed_hosts which hosts credentials may be sent to, such as ["*.example.com"]
-    halopsa.yaml:21: base_url: must begin with https://
+    halopsa.yaml:21: base_url: {{config.host}} stands for a whole address and needs '/' after it; begin with https:// if it stands for a part only
     halopsa.yaml:66: client.base_url: the whole host is not written here; say in client.allowed_hosts which hosts credentials may be sent to, such as ["*.example.com"]
     halopsa.yaml:66: client.token_url: only with auth type oauth2_client_credentials
     "#);

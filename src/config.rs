@@ -13,6 +13,9 @@ const DATA_DIR: &str = "data";
 /// The port of the Functions host on a developer's machine, and so ours without it.
 const PORT: u16 = 7071;
 
+/// The folder of manifests unless `CROSSWALK_INTEGRATIONS_DIR` says otherwise.
+const INTEGRATIONS_DIR: &str = "integrations";
+
 /// Reads one setting; none if it is not set. A trait object in tests is a map.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -155,6 +158,18 @@ pub fn host_map(environment: Environment<'_>, development: bool) -> Result<Optio
     map.map(Some).map_err(|problem| InvalidSettings(vec![format!("CROSSWALK_HOST_MAP: {problem}")]))
 }
 
+/// The folder of manifests: the one that is set, else `integrations` beside the program, else here.
+pub fn integrations_dir(environment: Environment<'_>) -> PathBuf {
+    let beside = || {
+        let folder = std::env::current_exe().ok()?.with_file_name(INTEGRATIONS_DIR);
+        folder.is_dir().then_some(folder)
+    };
+    environment("CROSSWALK_INTEGRATIONS_DIR")
+        .map(PathBuf::from)
+        .or_else(beside)
+        .unwrap_or_else(|| INTEGRATIONS_DIR.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -218,5 +233,11 @@ mod tests {
         for development in [true, false] {
             assert_eq!(with(&[], |all| host_map(all, development)), Ok(None));
         }
+    }
+
+    #[test]
+    fn manifests_are_where_the_setting_says_else_in_integrations() {
+        assert_eq!(with(&[("CROSSWALK_INTEGRATIONS_DIR", "/m")], integrations_dir), PathBuf::from("/m"));
+        assert!(with(&[], integrations_dir).ends_with("integrations"));
     }
 }

@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use crosswalk::{
-    commands::{self, dev, repair, seed, serve, verify},
-    config::{Server, Storage, process_environment},
+    commands::{self, dev, integrations, repair, seed, serve, verify},
+    config::{Server, Storage, integrations_dir, process_environment},
     telemetry,
 };
 
@@ -24,6 +24,7 @@ Settings come from the environment; README.md lists them. The ones you need firs
   AzureWebJobsStorage=...             where rows are: a connection string, or UseDevelopmentStorage=true for Azurite
   CROSSWALK_DATA_DIR=./data           where rows are without it: the embedded store
   CROSSWALK_PORT=7071                 where to listen, on 127.0.0.1
+  CROSSWALK_INTEGRATIONS_DIR=...      where manifests are; without it, integrations beside the program, else here
   RUST_LOG=info                       what to log"
 )]
 struct Arguments {
@@ -45,11 +46,32 @@ enum Command {
     },
     /// Compare both tables in full; exit code 1 on any difference
     Verify,
+    /// Check, begin and describe manifests: the files that say how external systems are read
+    Integrations {
+        #[command(subcommand)]
+        command: Integrations,
+    },
     /// Load platform tables: JSON, table name → rows
     Seed {
         /// For example examples/seed.json
         file: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum Integrations {
+    /// Say what is wrong with manifests; exit code 1 if anything is
+    Check {
+        /// Files or folders; the configured folder without any
+        paths: Vec<PathBuf>,
+    },
+    /// Write a manifest to begin with
+    New {
+        /// The name of the integration: lower-case letters, digits, underscores
+        name: String,
+    },
+    /// Print the JSON Schema of manifests, for editors
+    Schema,
 }
 
 #[tokio::main]
@@ -75,6 +97,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Dev => dev::run(Server::development(environment)?, Storage::embedded(environment)).await?,
         Command::Repair { full } => repair::run(&commands::app(&Storage::read(environment)?)?, full).await?,
+        Command::Integrations { command } => {
+            let folder = integrations_dir(environment);
+            match command {
+                Integrations::Check { paths } => return integrations::check(&paths, &folder),
+                Integrations::New { name } => integrations::new(&name, &folder)?,
+                Integrations::Schema => integrations::schema()?,
+            }
+        }
         Command::Verify => return verify::run(&*commands::open(&Storage::read(environment)?)?).await,
         Command::Seed { file } => seed::run(&file, &*commands::open(&Storage::read(environment)?)?).await?,
     }

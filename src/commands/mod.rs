@@ -2,6 +2,7 @@
 
 pub mod dev;
 mod example_system;
+pub mod integrations;
 pub mod repair;
 pub mod seed;
 pub mod serve;

@@ -3,6 +3,7 @@
 //!
 //! `manifest/` is the format of the files that describe external systems, `runner/` is what makes an [`Integration`] of one.
 
+pub mod catalogue;
 mod examples;
 mod failure;
 pub mod manifest;

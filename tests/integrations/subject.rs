@@ -55,7 +55,8 @@ impl Subject {
 }
 
 pub fn load(manifest: &str) -> Manifest {
-    serde_saphyr::from_str(manifest).unwrap()
+    let id = manifest.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+    Manifest::load(&format!("{id}.yaml"), manifest).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 pub fn settings_of(manifest: &Manifest, settings: &[(&str, &str)], scope: Scope) -> Settings {

@@ -40,7 +40,7 @@ pub struct Manifest {
     pub config: Vec<ConfigField>,
     /// Begin of every address, https, without a slash at the end; `path` is appended to it.
     pub base_url: Template,
-    /// Sent with every request to `base_url`.
+    /// Sent with every request. One whose value is not set is left out.
     #[serde(default)]
     pub headers: BTreeMap<HeaderText, Template>,
     /// Hosts besides those written in this file that credentials may be sent to: `api.example.com`, `*.example.com`, or `*`
@@ -91,7 +91,7 @@ pub enum Confidence {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigField {
-    /// The name in `config.x`: lower-case letters, digits, underscores.
+    /// The name in `config.x`: at most 39 lower-case letters, digits, underscores; without the integration's name.
     pub key: String,
     /// What people call it.
     pub title: String,

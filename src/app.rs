@@ -6,14 +6,21 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
+    context::OrganizationContext,
+    discovery::{self, Discovery},
+    domain::{Actor, OrgId},
     integrations::Registry,
     mappings::Mappings,
     organizations::Organizations,
+    secrets::SecretStore,
+    settings::SettingsReader,
     tables::{Key, Table, Tables},
 };
 
 /// How long a look at the store may take before it counts as unreachable.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
+/// How long a connection test may take.
+const TEST_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the HTTP layer and the commands work with.
 pub struct App {
@@ -21,17 +28,27 @@ pub struct App {
     pub registry: Arc<Registry>,
     pub organizations: Organizations,
     pub mappings: Mappings,
+    pub settings: SettingsReader,
+    pub discovery: Discovery,
+    pub test_deadline: Duration,
     /// Work that goes on after its answer.
     pub tasks: TaskTracker,
 }
 
 impl App {
-    pub fn new(tables: Tables, registry: Registry) -> Self {
+    pub fn new(tables: Tables, registry: Registry, secrets: Arc<dyn SecretStore>) -> Self {
         let registry = Arc::new(registry);
         let organizations = Organizations::new(Arc::clone(&tables));
         let tasks = TaskTracker::new();
         let mappings = Mappings::new(Arc::clone(&tables), organizations.clone(), Arc::clone(&registry), tasks.clone());
-        Self { tables, registry, organizations, mappings, tasks }
+        let settings = SettingsReader::new(Arc::clone(&tables), secrets);
+        let discovery = Discovery::new(tasks.clone(), discovery::Limits::default());
+        Self { tables, registry, organizations, mappings, settings, discovery, test_deadline: TEST_DEADLINE, tasks }
+    }
+
+    /// What a workflow holds. `actor` is who the audit log will name.
+    pub fn context(&self, org_id: OrgId, actor: Actor) -> OrganizationContext {
+        OrganizationContext::new(self.mappings.clone(), self.settings.clone(), org_id, actor)
     }
 
     /// Whether the store answers.
@@ -52,7 +69,7 @@ impl App {
     pub async fn drain(&self, deadline: Duration) {
         self.tasks.close();
         if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
-            warn!("stopped before all changes were tidied up; the next start repairs them");
+            warn!("stopped before everything was tidied up; the next start repairs unfinished changes");
         }
     }
 }

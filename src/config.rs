@@ -38,17 +38,40 @@ impl fmt::Display for InvalidSettings {
 
 impl std::error::Error for InvalidSettings {}
 
-/// Where rows are kept.
+/// Where rows and secrets are kept.
 #[derive(Clone, Debug)]
-pub enum Storage {
-    Azure(AzureAccount),
-    Embedded(PathBuf),
+pub struct Storage {
+    pub rows: Rows,
+    /// A file of secrets; without it there are none.
+    pub secrets_file: Option<PathBuf>,
 }
 
 impl Storage {
     /// # Errors
     /// The settings that are wrong.
     pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        Ok(Self::with(Rows::read(environment)?, environment))
+    }
+
+    /// The embedded store, whatever else is set.
+    pub fn embedded(environment: Environment<'_>) -> Self {
+        Self::with(Rows::embedded(environment), environment)
+    }
+
+    fn with(rows: Rows, environment: Environment<'_>) -> Self {
+        Self { rows, secrets_file: environment("CROSSWALK_SECRETS_FILE").map(Into::into) }
+    }
+}
+
+/// Where rows are kept.
+#[derive(Clone, Debug)]
+pub enum Rows {
+    Azure(AzureAccount),
+    Embedded(PathBuf),
+}
+
+impl Rows {
+    fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
         let wrong = |setting: &str, problem: String| InvalidSettings(vec![format!("{setting}: {problem}")]);
         if let Some(text) = environment("AzureWebJobsStorage") {
             return AzureAccount::from_connection_string(&text)
@@ -72,8 +95,7 @@ impl Storage {
         Ok(Self::embedded(environment))
     }
 
-    /// The embedded store, whatever else is set.
-    pub fn embedded(environment: Environment<'_>) -> Self {
+    fn embedded(environment: Environment<'_>) -> Self {
         Self::Embedded(environment("CROSSWALK_DATA_DIR").unwrap_or_else(|| DATA_DIR.to_owned()).into())
     }
 }
@@ -183,7 +205,9 @@ mod tests {
 
     #[test]
     fn without_settings_the_store_is_embedded_and_serving_needs_an_identity_mode() {
-        assert!(matches!(with(&[], Storage::read), Ok(Storage::Embedded(path)) if path.ends_with("data")));
+        let storage = with(&[], Storage::read).unwrap();
+        assert!(matches!(storage.rows, Rows::Embedded(path) if path.ends_with("data")));
+        assert_eq!(storage.secrets_file, None);
         assert!(with(&[], Server::read).unwrap_err().to_string().starts_with("CROSSWALK_AUTH: "));
     }
 

@@ -15,6 +15,8 @@ pub mod domain;
 pub mod azure;
 /// Calls to external systems: https, public addresses, bounded answers.
 pub mod outbound;
+/// The secret port and its local store.
+pub mod secrets;
 /// The table port and its two stores.
 pub mod tables;
 
@@ -22,12 +24,16 @@ pub mod tables;
 pub mod audit;
 /// What a workflow holds.
 pub mod context;
+/// Listing the organizations of external systems, from memory where possible.
+pub mod discovery;
 /// The external systems and the registry of their names.
 pub mod integrations;
 /// The mapping service: two tables that never disagree.
 pub mod mappings;
 /// The platform's organizations, read only.
 pub mod organizations;
+/// What administrators have set: configuration values and credentials, by organization.
+pub mod settings;
 
 /// Every service wired once.
 pub mod app;

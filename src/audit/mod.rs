@@ -16,6 +16,8 @@ pub enum EventType {
     Updated,
     Deactivated,
     Restored,
+    /// A connection test was stored.
+    Tested,
 }
 
 impl EventType {
@@ -25,13 +27,22 @@ impl EventType {
             Self::Updated => "integration_mapping.updated",
             Self::Deactivated => "integration_mapping.deactivated",
             Self::Restored => "integration_mapping.restored",
+            Self::Tested => "integration_mapping.tested",
         }
     }
 }
 
 /// The fields of a mapping whose values an event keeps. Each value is a property of its own, `Before…` and `After…`, since
 /// two values of `MappingData` would not fit into one property. A field that did not change has neither.
-const FIELDS: [&str; 4] = ["ExternalOrgId", "ExternalOrgName", "MappingData", "IsActive"];
+const FIELDS: [&str; 7] = [
+    "ExternalOrgId",
+    "ExternalOrgName",
+    "MappingData",
+    "IsActive",
+    "LastTestedAt",
+    "LastTestResult",
+    "LastTestSucceeded",
+];
 
 /// One change of one mapping.
 #[derive(Clone, Debug)]

@@ -29,7 +29,8 @@ pub async fn run(server: Server, storage: Storage) -> anyhow::Result<()> {
              \n  you are       {DEV_USER}; another user with -H 'X-Dev-User: NAME'\
              \n  organizations {names}\
              \n  description   {address}/api/openapi.json\n\
-             \n  Map an organization, then ask who it is over there:\n\
+             \n  See who there is over there, map an organization, then ask who it is:\n\
+             \n  curl -s {address}/api/integrations/example_psa/discover\
              \n  curl -sX PUT {address}/api/organizations/{first}/integrations/example_psa \\\
              \n       -H 'Content-Type: application/json' -d '{{\"external_org_id\": \"1001\"}}'\
              \n  curl -s {address}/api/organizations/{first}/integrations/example_psa\n\n"

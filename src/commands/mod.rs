@@ -14,8 +14,9 @@ use anyhow::{anyhow, bail};
 
 use crate::{
     app::App,
-    config::Storage,
+    config::{Rows, Storage},
     integrations::{Registry, examples},
+    secrets::{LocalSecrets, NoSecrets, SecretStore},
     tables::{AzureTables, EmbeddedTables, TableError, Tables},
 };
 
@@ -24,9 +25,9 @@ use crate::{
 /// # Errors
 /// The embedded store cannot be opened.
 pub fn open(storage: &Storage) -> anyhow::Result<Tables> {
-    Ok(match storage {
-        Storage::Azure(account) => Arc::new(AzureTables::new(account)),
-        Storage::Embedded(folder) => match EmbeddedTables::open(folder) {
+    Ok(match &storage.rows {
+        Rows::Azure(account) => Arc::new(AzureTables::new(account)),
+        Rows::Embedded(folder) => match EmbeddedTables::open(folder) {
             Ok(tables) => Arc::new(tables),
             Err(TableError::Unavailable { reason, .. }) => bail!("CROSSWALK_DATA_DIR: {reason}"),
             Err(error) => bail!("CROSSWALK_DATA_DIR: {error}"),
@@ -34,19 +35,25 @@ pub fn open(storage: &Storage) -> anyhow::Result<Tables> {
     })
 }
 
-/// Every service on that store.
+/// Every service on that store, with the compiled-in examples.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]; the file of secrets cannot be read.
 pub fn app(storage: &Storage) -> anyhow::Result<App> {
     let examples = examples().map_err(|error| anyhow!("a compiled-in integration: {error}"))?;
-    Ok(App::new(open(storage)?, Registry::new(examples)))
+    let secrets: Arc<dyn SecretStore> = match &storage.secrets_file {
+        Some(path) => {
+            Arc::new(LocalSecrets::open(path).map_err(|problem| anyhow!("CROSSWALK_SECRETS_FILE: {problem}"))?)
+        }
+        None => Arc::new(NoSecrets),
+    };
+    Ok(App::new(open(storage)?, Registry::new(examples), secrets))
 }
 
 /// What a person reads about where rows are kept.
 pub fn describe(storage: &Storage) -> String {
-    match storage {
-        Storage::Azure(account) => format!("Azure Tables at {}", account.endpoint()),
-        Storage::Embedded(folder) => format!("embedded store in {}", folder.display()),
+    match &storage.rows {
+        Rows::Azure(account) => format!("Azure Tables at {}", account.endpoint()),
+        Rows::Embedded(folder) => format!("embedded store in {}", folder.display()),
     }
 }

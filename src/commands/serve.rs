@@ -36,6 +36,7 @@ pub async fn run(
         format!("port {} cannot be listened on; choose another with CROSSWALK_PORT", server.listen.port())
     })?;
     let address = format!("http://{}", listener.local_addr()?);
+    let stop = stop()?;
     let text = announce(&address);
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -56,7 +57,7 @@ pub async fn run(
     });
     let (told, heard) = oneshot::channel();
     let serving = http::serve(Arc::clone(&app), listener, async {
-        stop().await;
+        stop.await;
         info!("stopping");
         // Nobody listens only where serving has ended already.
         let _ = told.send(());
@@ -74,19 +75,23 @@ pub async fn run(
     Ok(())
 }
 
-/// Waits for Ctrl-C, or for SIGTERM where there are signals. The Functions host sends neither but kills: nothing may depend
+/// Waits for Ctrl-C, or for SIGTERM where there are signals. They are taken over at once, not only when somebody waits: one
+/// that comes right after the start would kill the process. The Functions host sends neither but kills: nothing may depend
 /// on getting here.
-async fn stop() {
+fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
             }
-            return;
-        }
+        })
     }
-    let _ = tokio::signal::ctrl_c().await;
+    #[cfg(not(unix))]
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }

@@ -4,9 +4,28 @@
 use crate::{
     domain::{
         Actor, ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, OrgId,
+        Secret,
     },
+    integrations::{IntegrationError, OrganizationClient},
     mappings::{Expected, MappingError, Mappings, Versioned, WantedMapping},
+    secrets::SecretError,
+    settings::{SettingsError, SettingsReader},
+    tables::TableError,
 };
+
+/// Why there is no client for an organization.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is not the one mapping to make it of.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// The integration's settings are missing or wrong, or cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The integration has no client, or could not make one.
+    #[error(transparent)]
+    Integration(#[from] IntegrationError),
+}
 
 /// One organization, seen by one workflow.
 #[derive(Clone)]
@@ -14,12 +33,13 @@ pub struct OrganizationContext {
     org_id: OrgId,
     actor: Actor,
     mappings: Mappings,
+    settings: SettingsReader,
 }
 
 impl OrganizationContext {
     /// `actor` is who the audit log will name.
-    pub fn new(mappings: Mappings, org_id: OrgId, actor: Actor) -> Self {
-        Self { org_id, actor, mappings }
+    pub fn new(mappings: Mappings, settings: SettingsReader, org_id: OrgId, actor: Actor) -> Self {
+        Self { org_id, actor, mappings, settings }
     }
 
     pub fn org_id(&self) -> &OrgId {
@@ -94,6 +114,44 @@ impl OrganizationContext {
         let integration = integration.map(|name| self.integration(name)).transpose()?;
         let found = self.mappings.list(&self.org_id, integration.as_ref(), true).await?;
         Ok(found.into_iter().map(|found| found.mapping).collect())
+    }
+
+    /// A client of that integration, authenticated with the organization's settings and bound to what it is mapped to: by
+    /// the one active mapping, or the named one.
+    ///
+    /// # Errors
+    /// [`ClientError::Mapping`] as [`Self::get_integration_mapping`]; [`ClientError::Settings`] naming each setting that is
+    /// missing or wrong; [`ClientError::Integration`].
+    pub async fn get_integration(
+        &self,
+        integration: &str,
+        mapping_id: Option<&str>,
+    ) -> Result<OrganizationClient, ClientError> {
+        let mapping = self.get_integration_mapping(integration, mapping_id).await?;
+        let Some(integration) = self.mappings.registry().get(integration) else {
+            let known = self.mappings.registry().mappable();
+            return Err(MappingError::IntegrationNotFound { name: integration.to_owned(), known }.into());
+        };
+        let settings = self.settings.resolve(&**integration, Some(&self.org_id), false).await?;
+        Ok(integration.get_client(&settings, &mapping).await?)
+    }
+
+    /// A configuration value: the organization's own, else the one that holds for every organization. None: it is not set.
+    ///
+    /// # Errors
+    /// The store is unavailable; `key` holds what no key can.
+    pub async fn get_config(&self, key: &str) -> Result<Option<String>, TableError> {
+        self.settings.get_config(&self.org_id, key).await
+    }
+
+    /// A credential: the organization's own, else the one that holds for every organization. None: it is not set.
+    /// `halopsa_api_key` is stored as `{org_id}-halopsa-api-key` or `halopsa-api-key`.
+    ///
+    /// # Errors
+    /// The secret store is unavailable.
+    pub async fn get_secret(&self, key: &str) -> Result<Option<Secret>, SecretError> {
+        let found = self.settings.get_secret(Some(&self.org_id), key).await?;
+        Ok(found.map(|(secret, _)| secret))
     }
 
     fn integration(&self, name: &str) -> Result<IntegrationName, MappingError> {

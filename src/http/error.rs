@@ -2,13 +2,22 @@
 //!
 //! A 5xx answer never shows its source; the log does.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tracing::{error, warn};
 use utoipa::ToSchema;
 use warp::http::{HeaderValue, StatusCode, header};
 
 use super::response::{Response, json_response};
-use crate::{domain::MappingId, mappings::MappingError, tables::TableError};
+use crate::{
+    domain::MappingId,
+    integrations::{Failure, FailureClass, IntegrationError},
+    mappings::MappingError,
+    secrets::SecretError,
+    settings::SettingsError,
+    tables::TableError,
+};
 
 /// Seconds after which a caller may try again when the store is unreachable.
 pub(super) const RETRY_AFTER: u64 = 5;
@@ -99,7 +108,7 @@ impl From<TableError> for ApiError {
         match error {
             TableError::Unavailable { ref reason, retry_after } => {
                 warn!(reason, "storage");
-                Self::storage_unavailable(retry_after.map(|wait| wait.as_secs().max(1)))
+                Self::storage_unavailable(seconds(retry_after))
             }
             // The service asked for what no store does.
             error => {
@@ -146,4 +155,68 @@ impl From<MappingError> for ApiError {
         };
         Self::new(status, name, message).details(details)
     }
+}
+
+impl From<SecretError> for ApiError {
+    fn from(error: SecretError) -> Self {
+        let SecretError::Unavailable { reason, retry_after } = error;
+        warn!(reason, "secrets");
+        let message = "The secret store cannot be read or does not answer in time; try again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Secrets unavailable", message)
+            .header(header::RETRY_AFTER, &seconds(retry_after).unwrap_or(RETRY_AFTER).to_string())
+    }
+}
+
+impl From<SettingsError> for ApiError {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Invalid { error, fields } => {
+                let mut error = Self::from(error);
+                error.details["fields"] = json!(fields);
+                error
+            }
+            SettingsError::Storage(error) => error.into(),
+            SettingsError::Secrets(error) => error.into(),
+        }
+    }
+}
+
+impl From<IntegrationError> for ApiError {
+    fn from(error: IntegrationError) -> Self {
+        let message = error.to_string();
+        let failure = match error {
+            IntegrationError::DiscoveryNotSupported { .. } | IntegrationError::NotSupported { .. } => {
+                return Self::new(StatusCode::BAD_REQUEST, "Not supported", message);
+            }
+            IntegrationError::Failed { failure, .. } => failure,
+        };
+        let (status, name) = match failure.class {
+            // Neither the request is wrong nor the external system: the service lacks a setting.
+            FailureClass::Configuration => (StatusCode::CONFLICT, "Integration not configured"),
+            FailureClass::RateLimited => (StatusCode::SERVICE_UNAVAILABLE, "External system busy"),
+            FailureClass::Timeout => (StatusCode::GATEWAY_TIMEOUT, "External system timed out"),
+            FailureClass::Authentication
+            | FailureClass::Permission
+            | FailureClass::NotFound
+            | FailureClass::Mismatch
+            | FailureClass::Unreachable
+            | FailureClass::Tls
+            | FailureClass::BadResponse => (StatusCode::BAD_GATEWAY, "External system failed"),
+        };
+        let Failure { class, http_status, retry_after, .. } = failure;
+        let mut details = json!({"class": class.as_str(), "remedy": class.remedy()});
+        if let Some(status) = http_status {
+            details["http_status"] = json!(status);
+        }
+        let error = Self::new(status, name, message).details(details);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return error.header(header::RETRY_AFTER, &seconds(retry_after).unwrap_or(RETRY_AFTER).to_string());
+        }
+        error
+    }
+}
+
+/// A wait as `Retry-After` says it: whole seconds, rounded up.
+fn seconds(wait: Option<Duration>) -> Option<u64> {
+    wait.map(|wait| wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX))
 }

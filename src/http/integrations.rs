@@ -15,6 +15,7 @@ use super::{
 use crate::{
     app::App,
     domain::{ExternalOrgId, InvalidValue},
+    integrations::Broken,
     mappings::LookupPage,
 };
 
@@ -27,11 +28,19 @@ const LIMIT: (usize, usize) = (100, 1000);
         "name": "example_psa", "title": "Example PSA", "supports_org_mapping": true, "supports_discovery": true,
         "docs_url": null, "mapping_data_schema": null
     }],
-    "count": 1
+    "count": 1, "broken": [{"file": "acme_psa.yaml", "problems": ["line 3: 'titel' is no field; did you mean 'title'?"]}]
 }))]
 pub struct IntegrationsBody {
     integrations: Vec<IntegrationBody>,
     count: usize,
+    /// Manifests that did not load.
+    broken: Vec<BrokenBody>,
+}
+
+#[derive(serde::Serialize, ToSchema)]
+struct BrokenBody {
+    file: String,
+    problems: Vec<String>,
 }
 
 #[derive(serde::Serialize, ToSchema)]
@@ -80,7 +89,8 @@ pub fn list(app: &App) -> Response {
             mapping_data_schema: None,
         })
         .collect();
-    ok(&IntegrationsBody { count: integrations.len(), integrations })
+    let broken = app.registry.broken().iter().cloned().map(|Broken { file, problems }| BrokenBody { file, problems });
+    ok(&IntegrationsBody { count: integrations.len(), integrations, broken: broken.collect() })
 }
 
 /// Reverse lookup: which organizations use this integration, or one external organization of it.
@@ -98,7 +108,7 @@ pub fn list(app: &App) -> Response {
     )
 )]
 pub async fn lookup(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
-    let integration = request.integration(&app.registry)?;
+    let integration = request.integration(&app.registry)?.name();
     let external_org_id = request.query("externalOrgId", ExternalOrgId::parse)?;
     let (default, most) = LIMIT;
     let limit = request.query("limit", |text| {
@@ -110,7 +120,7 @@ pub async fn lookup(app: Arc<App>, request: Request) -> Result<Response, ApiErro
         let bound = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|bound| LookupPage::is_bound(bound));
         bound.ok_or_else(|| InvalidValue("must be the next_cursor of an earlier page".to_owned()))
     })?;
-    let page = app.mappings.lookup(&integration, external_org_id.as_ref(), limit.unwrap_or(default), from).await?;
+    let page = app.mappings.lookup(integration, external_org_id.as_ref(), limit.unwrap_or(default), from).await?;
     let mappings: Vec<_> = page.mappings.into_iter().map(MappingBody::from).collect();
     let next_cursor = page.next.map(|next| URL_SAFE_NO_PAD.encode(next));
     Ok(ok(&LookupBody { count: mappings.len(), mappings, next_cursor }))

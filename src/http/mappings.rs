@@ -205,7 +205,7 @@ pub async fn create(app: Arc<App>, request: Request) -> Result<Response, ApiErro
 )]
 pub async fn resolve(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let org_id = request.org_id()?;
-    let integration = app.mappings.mappable(request.integration(&app.registry)?.as_str())?;
+    let integration = app.mappings.mappable(request.integration(&app.registry)?.name().as_str())?;
     let id = request.query("mapping_id", MappingId::parse)?;
     let found = app.mappings.resolve(&org_id, &integration, id.as_ref()).await?;
     Ok(read_response(&request, found))
@@ -228,7 +228,7 @@ pub async fn resolve(app: Arc<App>, request: Request) -> Result<Response, ApiErr
 pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     request.require_json()?;
     let org_id = request.org_id()?;
-    let integration = request.integration(&app.registry)?;
+    let integration = request.integration(&app.registry)?.name().clone();
     let set = wanted(Fields::parse(&request.body)?, org_id, Some(integration))?;
     let (found, created) = app.mappings.set(set, request.actor(Source::Workflow)?).await?;
     Ok(if created { created_response(found) } else { changed_response(found) })
@@ -345,7 +345,7 @@ fn mappable(registry: &Registry, name: &str) -> Result<IntegrationName, InvalidV
     }
 }
 
-fn tagged(response: Response, version: &str) -> Response {
+pub fn tagged(response: Response, version: &str) -> Response {
     with_header(response, header::ETAG, &format!("\"{version}\""))
 }
 

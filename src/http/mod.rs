@@ -1,7 +1,9 @@
 //! The HTTP API: the only place that knows warp and status codes. One file per resource; `routes.rs` lists every path.
 //!
-//! A request goes: warp → [`handle`] → route → body (at most 64 KiB) → handler, all within a deadline → one log line.
+//! A request goes: warp → [`handle`] → route → body (at most 64 KiB) → handler, all within the deadline of the route → one log line.
 
+mod connection;
+mod discovery;
 mod error;
 mod fields;
 mod health;
@@ -33,7 +35,7 @@ use self::{
     error::ApiError,
     request::{Query, Request},
     response::Response,
-    routes::Router,
+    routes::{Router, STORAGE_DEADLINE},
 };
 pub use self::{
     openapi::openapi,
@@ -48,8 +50,6 @@ const BODY_LIMIT: usize = 64 * 1024;
 const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a handler may take. A storage outage is answered within 5 seconds.
-const HANDLER_DEADLINE: Duration = Duration::from_millis(4500);
 
 /// Serves the API until `shutdown`, then until the requests that are under way have been answered.
 ///
@@ -107,7 +107,7 @@ async fn handle<B: Buf>(
                 (Ok(handler), Ok(body)) => {
                     let query = Query::parse(query);
                     let request = Request { method: method.clone(), params: matched.params, query, headers, body };
-                    match tokio::time::timeout(HANDLER_DEADLINE, handler(app, request)).await {
+                    match tokio::time::timeout(matched.route.deadline, handler(app, request)).await {
                         Ok(outcome) => outcome,
                         Err(_) => Err(ApiError::storage_unavailable(None)),
                     }
@@ -123,6 +123,11 @@ async fn handle<B: Buf>(
         info!(%method, route = template, status, millis, "request");
     }
     response
+}
+
+/// The part of a longer handler that needs the store: an outage is answered in time here, too.
+async fn in_storage_time<T>(part: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    tokio::time::timeout(STORAGE_DEADLINE, part).await.unwrap_or_else(|_| Err(ApiError::storage_unavailable(None)))
 }
 
 /// The body, if it is not too long and arrives in time.

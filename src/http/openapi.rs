@@ -9,7 +9,7 @@ use warp::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{health, integrations, mappings, organizations, response::Response};
+use super::{connection, discovery, health, integrations, mappings, organizations, response::Response};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,7 @@ use super::{health, integrations, mappings, organizations, response::Response};
         document,
         organizations::list,
         integrations::list,
+        discovery::discover,
         integrations::lookup,
         mappings::list,
         mappings::create,
@@ -31,6 +32,7 @@ use super::{health, integrations, mappings, organizations, response::Response};
         mappings::get,
         mappings::update,
         mappings::deactivate,
+        connection::test,
     ),
     tags(
         (name = "mappings", description = "What an admin does"),

@@ -1,6 +1,6 @@
 //! A request as handlers see it: decoded path parameters, query, headers, body, caller.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
@@ -8,8 +8,8 @@ use warp::http::{HeaderMap, Method, StatusCode, header};
 
 use super::error::ApiError;
 use crate::{
-    domain::{Actor, IntegrationName, InvalidValue, MappingId, MappingKey, OrgId, Source},
-    integrations::Registry,
+    domain::{Actor, InvalidValue, MappingId, MappingKey, OrgId, Source},
+    integrations::{Integration, Registry},
     mappings::Expected,
 };
 
@@ -47,12 +47,9 @@ impl Request {
     ///
     /// # Errors
     /// It is not in the registry.
-    pub fn integration(&self, registry: &Registry) -> Result<IntegrationName, ApiError> {
+    pub fn integration<'a>(&self, registry: &'a Registry) -> Result<&'a Arc<dyn Integration>, ApiError> {
         let name = self.params.get("integrationName").map_or("", String::as_str);
-        match registry.get(name) {
-            Some(integration) => Ok(integration.name().clone()),
-            None => Err(ApiError::unknown_integration(&shown(name), &registry.names())),
-        }
+        registry.get(name).ok_or_else(|| ApiError::unknown_integration(&shown(name), &registry.names()))
     }
 
     /// The mapping in the path.
@@ -62,7 +59,7 @@ impl Request {
     pub fn mapping_key(&self, registry: &Registry) -> Result<MappingKey, ApiError> {
         Ok(MappingKey {
             org_id: self.org_id()?,
-            integration: self.integration(registry)?,
+            integration: self.integration(registry)?.name().clone(),
             id: self.param("mappingId", MappingId::parse)?,
         })
     }
@@ -90,8 +87,15 @@ impl Request {
     /// # Errors
     /// The value is neither true nor false.
     pub fn active_only(&self) -> Result<bool, ApiError> {
-        let parse = |text: String| text.parse().map_err(|_| InvalidValue("must be true or false".to_owned()));
-        Ok(self.query("activeOnly", parse)?.unwrap_or(true))
+        Ok(self.flag("activeOnly")?.unwrap_or(true))
+    }
+
+    /// A query parameter that is true or false, if given.
+    ///
+    /// # Errors
+    /// Its value is neither.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        self.query(name, |text| text.parse().map_err(|_| InvalidValue("must be true or false".to_owned())))
     }
 
     /// Who changes something here.

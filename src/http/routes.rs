@@ -3,19 +3,27 @@
 //! One table, so that 405 knows what is allowed, and so that tests can hold it against `functions/` and the OpenAPI
 //! document. Templates are those of `function.json`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 use warp::http::{Method, StatusCode, header};
 
 use super::{
-    error::ApiError, health, integrations, mappings, openapi, organizations, request::Request, response::Response,
+    connection, discovery, error::ApiError, health, integrations, mappings, openapi, organizations, request::Request,
+    response::Response,
 };
 use crate::app::App;
 
 /// What answers a request.
 pub type Handler = fn(Arc<App>, Request) -> BoxFuture<'static, Result<Response, ApiError>>;
+
+/// How long a handler may take that needs the store alone. A storage outage is answered within 5 seconds.
+pub const STORAGE_DEADLINE: Duration = Duration::from_millis(4500);
+/// Its part that needs the store, and a fetch of two minutes.
+const DISCOVERY_DEADLINE: Duration = Duration::from_secs(125);
+/// Its two parts that need the store, and a test of 30 seconds.
+const TEST_DEADLINE: Duration = Duration::from_secs(40);
 
 /// One path.
 pub struct Route {
@@ -24,6 +32,8 @@ pub struct Route {
     /// Behind `/api/`.
     pub template: &'static str,
     pub methods: &'static [(Method, Handler)],
+    /// How long a handler may take.
+    pub deadline: Duration,
 }
 
 impl Route {
@@ -35,26 +45,41 @@ impl Route {
 
 /// Every route.
 pub static ROUTES: &[Route] = &[
-    Route { function: "Health", template: "health", methods: &[(Method::GET, |app, _| Box::pin(health::health(app)))] },
+    Route {
+        function: "Health",
+        template: "health",
+        methods: &[(Method::GET, |app, _| Box::pin(health::health(app)))],
+        deadline: STORAGE_DEADLINE,
+    },
     Route {
         function: "OpenApi",
         template: "openapi.json",
         methods: &[(Method::GET, |_, _| Box::pin(async { Ok(openapi::document()) }))],
+        deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "Organizations",
         template: "organizations",
         methods: &[(Method::GET, |app, _| Box::pin(organizations::list(app)))],
+        deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "Integrations",
         template: "integrations",
         methods: &[(Method::GET, |app, _| Box::pin(async move { Ok(integrations::list(&app)) }))],
+        deadline: STORAGE_DEADLINE,
+    },
+    Route {
+        function: "Discovery",
+        template: "integrations/{integrationName}/discover",
+        methods: &[(Method::GET, |app, request| Box::pin(discovery::discover(app, request)))],
+        deadline: DISCOVERY_DEADLINE,
     },
     Route {
         function: "IntegrationMappings",
         template: "integrations/{integrationName}/mappings",
         methods: &[(Method::GET, |app, request| Box::pin(integrations::lookup(app, request)))],
+        deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "OrganizationMappings",
@@ -63,6 +88,7 @@ pub static ROUTES: &[Route] = &[
             (Method::GET, |app, request| Box::pin(mappings::list(app, request))),
             (Method::POST, |app, request| Box::pin(mappings::create(app, request))),
         ],
+        deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "IntegrationMapping",
@@ -71,6 +97,7 @@ pub static ROUTES: &[Route] = &[
             (Method::GET, |app, request| Box::pin(mappings::resolve(app, request))),
             (Method::PUT, |app, request| Box::pin(mappings::set(app, request))),
         ],
+        deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "Mapping",
@@ -80,6 +107,13 @@ pub static ROUTES: &[Route] = &[
             (Method::PATCH, |app, request| Box::pin(mappings::update(app, request))),
             (Method::DELETE, |app, request| Box::pin(mappings::deactivate(app, request))),
         ],
+        deadline: STORAGE_DEADLINE,
+    },
+    Route {
+        function: "ConnectionTest",
+        template: "organizations/{orgId}/integrations/{integrationName}/{mappingId}/test",
+        methods: &[(Method::POST, |app, request| Box::pin(connection::test(app, request)))],
+        deadline: TEST_DEADLINE,
     },
 ];
 

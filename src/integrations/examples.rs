@@ -1,13 +1,13 @@
 //! Three compiled-in examples: one of each kind of support an external system can have.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{Integration, IntegrationError, Settings};
-use crate::domain::{ExternalOrgId, ExternalOrganization, IntegrationName, InvalidValue};
+use super::{Failure, FailureClass, Integration, IntegrationError, Settings, TestResult};
+use crate::domain::{ExternalOrgId, ExternalOrganization, IntegrationName, InvalidValue, Mapping};
 
-/// `example_psa` lists and maps, `example_rmm` maps ids entered by hand, `example_chat` does neither.
+/// `example_psa` lists, maps and tests, `example_rmm` maps ids entered by hand, `example_chat` does neither.
 ///
 /// # Errors
 /// Never: the names and ids below are valid.
@@ -63,5 +63,20 @@ impl Integration for Example {
         self.organizations
             .clone()
             .ok_or_else(|| IntegrationError::DiscoveryNotSupported { integration: self.name.clone() })
+    }
+
+    async fn test_connection(&self, _settings: &Settings, mapping: &Mapping) -> Result<TestResult, IntegrationError> {
+        let Some(organizations) = &self.organizations else {
+            return Err(IntegrationError::NotSupported {
+                integration: self.name.clone(),
+                what: "cannot test a connection; look at the mapping in the external system itself",
+            });
+        };
+        let id = &mapping.external_org_id;
+        let found = organizations.iter().find(|one| one.id == *id);
+        let message = found
+            .map_or_else(|| format!("There is no organization '{id}'"), |found| format!("{} is '{id}'", found.name));
+        let failure = found.is_none().then(|| Failure::new(FailureClass::NotFound, message.clone()));
+        Ok(TestResult { failure, message, latency: Duration::ZERO, http_status: None })
     }
 }

@@ -6,6 +6,7 @@
 pub mod catalogue;
 mod examples;
 mod failure;
+mod guard;
 pub mod manifest;
 pub mod runner;
 mod settings;
@@ -19,6 +20,7 @@ use crate::domain::{ExternalOrganization, IntegrationName, Mapping};
 pub use self::{
     examples::examples,
     failure::{Failure, FailureClass},
+    guard::guarded,
     manifest::ConfigField,
     runner::OrganizationClient,
     settings::{Fingerprint, Scope, Setting, Settings},
@@ -94,15 +96,36 @@ pub enum IntegrationError {
     Failed { integration: IntegrationName, failure: Failure },
 }
 
-/// Every known integration by name.
+/// A manifest that did not load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    pub file: String,
+    /// What is wrong with it, one line each.
+    pub problems: Vec<String>,
+}
+
+/// Every known integration by name, and the manifests that should have been one.
 #[derive(Clone, Default)]
 pub struct Registry {
     integrations: BTreeMap<IntegrationName, Arc<dyn Integration>>,
+    broken: Vec<Broken>,
 }
 
 impl Registry {
     pub fn new(integrations: impl IntoIterator<Item = Arc<dyn Integration>>) -> Self {
-        Self { integrations: integrations.into_iter().map(|one| (one.name().clone(), one)).collect() }
+        let integrations = integrations.into_iter().map(|one| (one.name().clone(), one)).collect();
+        Self { integrations, broken: Vec::new() }
+    }
+
+    /// The same with those manifests, to be shown to administrators.
+    #[must_use]
+    pub fn with_broken(mut self, broken: Vec<Broken>) -> Self {
+        self.broken = broken;
+        self
+    }
+
+    pub fn broken(&self) -> &[Broken] {
+        &self.broken
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Integration>> {

@@ -4,6 +4,7 @@
 //! organization, integration and external id, no lost update, no table scanned by a request. Must not know HTTP, nor who may
 //! do what. Start here for reading, `write.rs` for deciding about a change, `journal.rs` for the order it is written in.
 
+mod draft;
 mod error;
 mod guards;
 mod journal;
@@ -134,6 +135,11 @@ impl Mappings {
     pub fn new(tables: Tables, organizations: Organizations, registry: Arc<Registry>, tasks: TaskTracker) -> Self {
         let journal = Journal::new(tables.clone(), tasks.clone());
         Self { tables, organizations, registry, journal, tasks }
+    }
+
+    /// The integrations that mappings are checked against.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Finishes what a crash left unfinished.

@@ -5,20 +5,21 @@
 
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use super::{
-    Found, MappingError, Mappings, Siblings, Version, Versioned, guards,
+    Found, MappingError, Mappings, Siblings, Version, Versioned,
+    draft::{Draft, set_slot},
+    guards,
     journal::{COMMIT_DEADLINE, Change, CommitError, Marker},
     keys, rows,
 };
 use crate::{
-    audit::{AuditEvent, EventType},
     domain::{
         Actor, ExternalOrgId, ExternalOrgName, IntegrationName, Mapping, MappingData, MappingId, MappingKey, OrgId,
         TestOutcome,
     },
-    tables::{Key, Operation, Properties, Put, Row, Stored, Table, TableError, When},
+    tables::{Key, Operation, Put, Stored, Table, TableError, When},
 };
 
 /// How often a change is decided anew when others keep getting in first.
@@ -68,6 +69,7 @@ enum Request {
     Create(WantedMapping),
     Set(WantedMapping),
     Update { key: MappingKey, patch: Patch, expected: Expected },
+    Record { tested: Mapping, outcome: TestOutcome },
 }
 
 impl Request {
@@ -76,6 +78,7 @@ impl Request {
             Self::Create(new) => &new.org_id,
             Self::Set(set) => &set.org_id,
             Self::Update { key, .. } => &key.org_id,
+            Self::Record { tested, .. } => &tested.key.org_id,
         }
     }
 }
@@ -136,6 +139,24 @@ impl Mappings {
         self.update(key, patch, expected, actor).await.map(drop)
     }
 
+    /// Stores what a connection test found, if the mapping still says what was tested: the same external id and data, and
+    /// still active. None: it does not, and nothing was stored. Neither an edit beside it nor the result is lost.
+    ///
+    /// # Errors
+    /// Unreadable row, storage.
+    pub async fn record_test(
+        &self,
+        tested: Mapping,
+        outcome: TestOutcome,
+        actor: Actor,
+    ) -> Result<Option<Versioned>, MappingError> {
+        match self.write(Request::Record { tested, outcome }, actor).await {
+            Ok(written) => Ok(Some(written.found.versioned())),
+            Err(MappingError::Stale) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs to its end even when the caller goes away: a change that is begun is finished.
     async fn write(&self, request: Request, actor: Actor) -> Result<Written, MappingError> {
         let mappings = self.clone();
@@ -190,6 +211,7 @@ impl Mappings {
             Request::Create(new) => self.decide_create(new).await?,
             Request::Set(set) => self.decide_set(set).await?,
             Request::Update { key, patch, expected } => self.decide_update(key, patch, expected).await?,
+            Request::Record { tested, outcome } => self.decide_record(tested, outcome).await?,
         };
         if draft.is_unchanged() {
             // Only an existing mapping can be unchanged.
@@ -295,6 +317,26 @@ impl Mappings {
         Draft { before: Some(before), after, index, slot: None, siblings }.checked()
     }
 
+    async fn decide_record(&self, tested: &Mapping, outcome: &TestOutcome) -> Result<Draft, MappingError> {
+        let (stored, index) = tokio::try_join!(self.stored(&tested.key), self.index_mode(&tested.key))?;
+        let stored = stored.ok_or(MappingError::Stale)?;
+        let mapping = rows::read(tested.key.clone(), &stored.row.properties)
+            .map_err(|row| MappingError::Unreadable { id: tested.key.id.clone(), row })?;
+        let is_what_was_tested = mapping.external_org_id == tested.external_org_id
+            && mapping.data == tested.data
+            && mapping.is_active == tested.is_active;
+        if !is_what_was_tested {
+            return Err(MappingError::Stale);
+        }
+        let after = Mapping { last_test: outcome.clone(), ..mapping.clone() };
+        // No sibling matters: the external id stays, and with it the guard.
+        Ok(Draft { before: Some(Found { mapping, stored }), after, index, slot: None, siblings: Siblings::default() })
+    }
+
+    async fn stored(&self, key: &MappingKey) -> Result<Option<Stored>, MappingError> {
+        Ok(self.tables.get(Table::OrgIntegrationMappings, &keys::source(key)).await?)
+    }
+
     /// How the index row may be written, if it is still as it is now.
     async fn index_mode(&self, key: &MappingKey) -> Result<Put, MappingError> {
         let index = self.tables.get(Table::IntegrationMappings, &keys::index(key)).await?;
@@ -347,69 +389,6 @@ impl Mappings {
     }
 }
 
-/// A mapping before and after a change that is being decided.
-struct Draft {
-    before: Option<Found>,
-    after: Mapping,
-    index: Put,
-    slot: Option<Operation>,
-    siblings: Siblings,
-}
-
-impl Draft {
-    /// At most one active mapping per external id.
-    fn checked(self) -> Result<Self, MappingError> {
-        let holds_already = self.before.as_ref().is_some_and(|found| {
-            found.mapping.is_active && found.mapping.external_org_id == self.after.external_org_id
-        });
-        if self.after.is_active && !holds_already {
-            let mut others = self.siblings.active_with(&self.after.external_org_id);
-            if let Some(other) = others.find(|found| found.mapping.key != self.after.key) {
-                return Err(MappingError::Duplicate {
-                    external_org_id: self.after.external_org_id.clone(),
-                    existing: other.mapping.key.id.clone(),
-                });
-            }
-        }
-        Ok(self)
-    }
-
-    fn is_unchanged(&self) -> bool {
-        self.before.as_ref().is_some_and(|found| found.mapping == self.after)
-    }
-
-    fn into_change(self, actor: &Actor, marker: &Marker, at: DateTime<Utc>, mut guards: Vec<Operation>) -> Change {
-        let mut after = self.after;
-        let before = self.before.map(|found| (found.mapping, found.stored));
-        let event_type = match &before {
-            None => EventType::Created,
-            Some((before, _)) if before.is_active && !after.is_active => EventType::Deactivated,
-            Some((before, _)) if !before.is_active && after.is_active => EventType::Restored,
-            Some(_) => EventType::Updated,
-        };
-        match &before {
-            None => (after.created_at, after.created_by) = (Some(at), Some(actor.id.clone())),
-            // A test speaks of what it tested: another external organization, or other data, has not been tested.
-            Some((before, _)) if before.external_org_id != after.external_org_id || before.data != after.data => {
-                after.last_test = TestOutcome::default();
-            }
-            Some(_) => {}
-        }
-        (after.updated_at, after.updated_by) = (Some(at), Some(actor.id.clone()));
-        guards.extend(self.slot);
-
-        let (old, mode) = match before {
-            None => (Properties::new(), Put::Create),
-            Some((_, stored)) => (stored.row.properties, Put::Replace(stored.etag)),
-        };
-        let mut properties = old.clone();
-        rows::write(&after, &mut properties);
-        let event = AuditEvent { id: marker.change, at, event_type, mapping: after.key.clone(), actor: actor.clone() };
-        let event_properties = event.properties(&old, &properties);
-        Change { key: after.key, properties, mode, index: self.index, guards, event, event_properties }
-    }
-}
-
 impl Siblings {
     fn has(&self, id: &MappingId) -> bool {
         self.readable.iter().any(|found| found.mapping.key.id == *id)
@@ -437,13 +416,4 @@ impl WantedMapping {
             last_test: TestOutcome::default(),
         }
     }
-}
-
-/// Two sets that both found nothing and create: the second finds the slot changed, and decides again.
-fn set_slot(mapping: &MappingKey, slot: Option<Stored>) -> Operation {
-    let row = Row {
-        key: keys::set_slot(&mapping.org_id, &mapping.integration),
-        properties: Properties::from([("MappingId".to_owned(), mapping.id.as_str().into())]),
-    };
-    Operation::Put(row, slot.map_or(Put::Create, |stored| Put::Replace(stored.etag)))
 }

@@ -29,19 +29,21 @@ async fn dev_says_what_to_do_and_it_works() {
     organizations acme, globex, hooli, initech
     description   http://ADDRESS/api/openapi.json
 
-    Map an organization, then ask who it is over there:
+    See who there is over there, map an organization, then ask who it is:
 
+    curl -s http://ADDRESS/api/integrations/example_psa/discover
     curl -sX PUT http://ADDRESS/api/organizations/acme/integrations/example_psa \
          -H 'Content-Type: application/json' -d '{"external_org_id": "1001"}'
     curl -s http://ADDRESS/api/organizations/acme/integrations/example_psa
     "#);
-    // The two commands as a shell would run them.
+    // The commands as a shell would run them.
     let commands: Vec<_> = announced.split("  curl ").skip(1).collect();
-    assert_eq!(commands.len(), 2);
-    let body = commands[0].split("-d '").nth(1).unwrap().split('\'').next().unwrap();
-    assert!(commands[0].contains("-sX PUT ") && commands[1].starts_with("-s http"));
-    api.put(path(commands[0], &address), &serde_json::from_str(body).unwrap()).await.is(201);
-    assert_eq!(api.get(path(commands[1], &address)).await.is(200).json()["external_org_id"], "1001");
+    let [discover, set, resolve] = commands[..] else { panic!("{commands:?}") };
+    let body = set.split("-d '").nth(1).unwrap().split('\'').next().unwrap();
+    assert!(discover.starts_with("-s http") && set.contains("-sX PUT ") && resolve.starts_with("-s http"));
+    assert_eq!(api.get(path(discover, &address)).await.is(200).json()["organizations"][0]["id"], "1001");
+    api.put(path(set, &address), &serde_json::from_str(body).unwrap()).await.is(201);
+    assert_eq!(api.get(path(resolve, &address)).await.is(200).json()["external_org_id"], "1001");
     let organizations = api.get("/organizations").await.is(200).json();
     assert!(organizations["count"].as_u64().unwrap() >= 2);
     assert!(folder.path().join("data").is_dir(), "its data is in the folder it was started in");
@@ -156,6 +158,9 @@ fn a_setting_that_is_wrong_is_named_in_one_line() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let file = file.to_str().unwrap();
+    let secrets = folder.path().join("secrets");
+    std::fs::write(&secrets, r#"{"psa-api-key": ["c2VjcmV0"]}"#).unwrap();
+    let secrets = secrets.to_str().unwrap();
     let development = ("CROSSWALK_AUTH", "development");
     for (command, name, settings) in [
         ("serve", "CROSSWALK_AUTH", vec![]),
@@ -172,6 +177,8 @@ fn a_setting_that_is_wrong_is_named_in_one_line() {
         ("dev", "CROSSWALK_DATA_DIR", vec![("CROSSWALK_DATA_DIR", file)]),
         ("verify", "CROSSWALK_DATA_DIR", vec![("CROSSWALK_DATA_DIR", file)]),
         ("dev", "RUST_LOG", vec![("RUST_LOG", "info,=,")]),
+        ("dev", "CROSSWALK_SECRETS_FILE", vec![("CROSSWALK_SECRETS_FILE", secrets)]),
+        ("serve", "CROSSWALK_SECRETS_FILE", vec![development, ("CROSSWALK_SECRETS_FILE", "nowhere")]),
     ] {
         let ended = run(folder.path(), &[command], &settings);
         assert_eq!((ended.code, ended.err.lines().count()), (Some(1), 1), "{command} {settings:?}: {ended:?}");

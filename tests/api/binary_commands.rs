@@ -6,6 +6,7 @@ use crosswalk::{
     app::App,
     domain::{Actor, ExternalOrgId, IntegrationName, MappingId, OrgId, Source},
     mappings::WantedMapping,
+    secrets::NoSecrets,
     tables::{EmbeddedTables, Key, Property, Put, Range, Row, Table, TableStore, When, scan_all},
 };
 
@@ -26,7 +27,7 @@ fn open(folder: &Path) -> EmbeddedTables {
 
 /// Maps `acme` to an external organization, on a store that may fail on the way.
 async fn create(tables: Arc<Valve>, external_org_id: &str) {
-    let app = App::new(tables, registry());
+    let app = App::new(tables, registry(), Arc::new(NoSecrets));
     let new = WantedMapping {
         org_id: OrgId::parse("acme").unwrap(),
         integration: IntegrationName::parse("halo").unwrap(),

@@ -1,8 +1,15 @@
 //! `GET /integrations`, and the reverse lookup.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use crosswalk::{
+    app::App,
+    integrations::{Broken, Registry},
+    secrets::NoSecrets,
+    tables::EmbeddedTables,
+};
+use serde_json::json;
 
 use crate::{
     documents::{named_mapping, new_mapping, stable},
@@ -27,6 +34,16 @@ async fn the_registry_in_the_order_of_names() {
     }
     "#);
     assert_eq!(list["integrations"][1]["supports_org_mapping"], true);
+}
+
+#[tokio::test]
+async fn manifests_that_did_not_load_are_shown() {
+    let broken = Broken { file: "bad.yaml".into(), problems: vec!["line 3: no".into(), "line 4: neither".into()] };
+    let registry = Registry::default().with_broken(vec![broken]);
+    let app = App::new(Arc::new(EmbeddedTables::in_memory().unwrap()), registry, Arc::new(NoSecrets));
+    let body = Server::with(app).await.api.get("/integrations").await.is(200).json();
+    let broken = json!([{"file": "bad.yaml", "problems": ["line 3: no", "line 4: neither"]}]);
+    assert_eq!(body, json!({"integrations": [], "count": 0, "broken": broken}));
 }
 
 /// Seven organizations, all mapped to `halo`: `1` to those with an even number, `2` to the others.
@@ -89,11 +106,11 @@ async fn changes_show_at_once_and_deactivated_mappings_do_not() {
     let server = with_seven().await;
     let path = |number: u32| format!("/organizations/org-{number}/integrations/halo/mapping_{number}");
     server.api.delete(&path(0)).await.is(204);
-    server.api.patch(&path(2), &serde_json::json!({"external_org_id": "2"})).await.is(200);
+    server.api.patch(&path(2), &json!({"external_org_id": "2"})).await.is(200);
     let of = async |id| pages(&server, &[("externalOrgId", id)]).await.concat();
     assert_eq!(of("1").await, ["mapping_4", "mapping_6"]);
     assert_eq!(of("2").await, ["mapping_1", "mapping_2", "mapping_3", "mapping_5"]);
-    server.api.patch(&path(0), &serde_json::json!({"is_active": true})).await.is(200);
+    server.api.patch(&path(0), &json!({"is_active": true})).await.is(200);
     assert_eq!(of("1").await, ["mapping_0", "mapping_4", "mapping_6"]);
 }
 
@@ -190,7 +207,7 @@ async fn integrations_whose_names_begin_alike_never_see_each_other() {
         assert_eq!(list.column("integration_name"), [*name]);
         let path = format!("/organizations/acme/integrations/{name}");
         assert_eq!(server.api.get(&path).await.is(200).json()["external_org_id"], external);
-        let set = server.api.put(&path, &serde_json::json!({"external_org_id": format!("{external}0")})).await.is(200);
+        let set = server.api.put(&path, &json!({"external_org_id": format!("{external}0")})).await.is(200);
         assert_eq!(set.json()["id"], "mapping_psa", "set changes the one there is");
     }
     let all = server.api.get("/organizations/acme/integrations").await;

@@ -41,7 +41,7 @@ pub fn mistakes(schema: &Value, value: &Value, at: &str) -> Vec<String> {
             "minimum" if value.as_f64().is_some_and(|number| number < rule.as_f64().unwrap()) => {
                 mistakes.push(format!("{at}: {value} is less than {rule}"));
             }
-            "type" | "minimum" | "description" | "example" | "additionalProperties" => {}
+            "type" | "minimum" | "format" | "description" | "example" | "additionalProperties" => {}
             other => panic!("this check does not know the keyword {other}"),
         }
     }

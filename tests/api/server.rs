@@ -6,22 +6,25 @@ use async_trait::async_trait;
 use crosswalk::{
     app::App,
     context::OrganizationContext,
-    domain::{Actor, IntegrationName, OrgId, Source},
+    domain::{Actor, ExternalOrganization, IntegrationName, OrgId, Source},
     http,
-    integrations::{Integration, Registry},
+    integrations::{ConfigField, Integration, IntegrationError, Registry, Settings, manifest::FieldKind},
     mappings,
+    secrets::NoSecrets,
     tables::{EmbeddedTables, Key, Properties, Property, Put, Range, Row, Table, Tables, scan_all},
 };
 use tokio::net::TcpListener;
 
-use crate::client::Client;
+use crate::{client::Client, external::field};
 
 /// Names that begin alike and hold what separates names in keys; `chat` cannot be mapped.
 const INTEGRATIONS: [(&str, bool); 4] = [("halo", true), ("halo_psa", true), ("halo_mapping", true), ("chat", false)];
 
+/// Lists where organizations can be mapped, and needs the table `Config` for that.
 struct Fake {
     name: IntegrationName,
     mapping: bool,
+    config: Vec<ConfigField>,
 }
 
 #[async_trait]
@@ -34,14 +37,27 @@ impl Integration for Fake {
         "An external system"
     }
 
+    fn config(&self) -> &[ConfigField] {
+        &self.config
+    }
+
     fn supports_org_mapping(&self) -> bool {
         self.mapping
+    }
+
+    fn supports_discovery(&self) -> bool {
+        self.mapping
+    }
+
+    async fn list_organizations(&self, _settings: &Settings) -> Result<Vec<ExternalOrganization>, IntegrationError> {
+        Ok(Vec::new())
     }
 }
 
 pub fn registry() -> Registry {
     Registry::new(INTEGRATIONS.map(|(name, mapping)| {
-        Arc::new(Fake { name: IntegrationName::parse(name).unwrap(), mapping }) as Arc<dyn Integration>
+        let config = vec![ConfigField { default: Some("eu".into()), ..field("region", FieldKind::String) }];
+        Arc::new(Fake { name: IntegrationName::parse(name).unwrap(), mapping, config }) as Arc<dyn Integration>
     }))
 }
 
@@ -57,9 +73,15 @@ impl Server {
         Self::on(Arc::new(EmbeddedTables::in_memory().unwrap())).await
     }
 
-    /// On that store, which gets the organizations `acme`, `globex` and, inactive, `hooli`.
+    /// On that store.
     pub async fn on(tables: Tables) -> Self {
-        let app = Arc::new(App::new(Arc::clone(&tables), registry()));
+        Self::with(App::new(tables, registry(), Arc::new(NoSecrets))).await
+    }
+
+    /// With those services, whose store gets the organizations `acme`, `globex` and, inactive, `hooli`.
+    pub async fn with(app: App) -> Self {
+        let tables = Arc::clone(&app.tables);
+        let app = Arc::new(app);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(http::serve(Arc::clone(&app), listener, std::future::pending()));
@@ -101,6 +123,7 @@ impl Server {
             let values: BTreeMap<_, _> = event
                 .iter()
                 .filter(|(name, _)| name.starts_with("Before") || name.starts_with("After"))
+                .filter(|(name, _)| !name.ends_with("LastTestedAt"))
                 .map(|(name, found)| (name.as_str(), value(found)))
                 .collect();
             let head = ["EventType", "IntegrationName", "MappingId", "ActorId", "Source", "CorrelationId"].map(text);
@@ -120,6 +143,6 @@ impl Server {
 
     pub fn context(&self, org_id: &str) -> OrganizationContext {
         let actor = Actor { id: "workflow-7".into(), source: Source::Workflow, correlation_id: None };
-        OrganizationContext::new(self.app.mappings.clone(), OrgId::parse(org_id).unwrap(), actor)
+        self.app.context(OrgId::parse(org_id).unwrap(), actor)
     }
 }

@@ -1,4 +1,4 @@
-//! A store that can be taken down, or made to wait just before it commits.
+//! A store that can be taken down, made to hang, or made to wait just before it commits.
 
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub enum Flow {
     LastCommit,
     /// Nothing works.
     Down,
+    /// Nothing is answered.
+    Hung,
 }
 
 pub struct Valve {
@@ -40,7 +42,8 @@ impl Valve {
         self.flow.send_replace(flow);
     }
 
-    fn up(&self) -> Result<(), TableError> {
+    async fn up(&self) -> Result<(), TableError> {
+        self.flow.subscribe().wait_for(|flow| *flow != Flow::Hung).await.unwrap();
         if *self.flow.borrow() == Flow::Down {
             return Err(TableError::Unavailable { reason: "secret-host refused".into(), retry_after: None });
         }
@@ -51,27 +54,27 @@ impl Valve {
 #[async_trait]
 impl TableStore for Valve {
     async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
-        self.up()?;
+        self.up().await?;
         self.inner.get(table, key).await
     }
 
     async fn put(&self, table: Table, row: &Row, mode: &Put) -> Result<Etag, TableError> {
-        self.up()?;
+        self.up().await?;
         self.inner.put(table, row, mode).await
     }
 
     async fn delete(&self, table: Table, key: &Key, when: &When) -> Result<(), TableError> {
-        self.up()?;
+        self.up().await?;
         self.inner.delete(table, key, when).await
     }
 
     async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
-        self.up()?;
+        self.up().await?;
         self.inner.scan(table, range, limit).await
     }
 
     async fn commit(&self, table: Table, batch: &[Operation]) -> Result<Vec<Option<Etag>>, TableError> {
-        self.up()?;
+        self.up().await?;
         let mut flow = self.flow.subscribe();
         if *flow.borrow() == Flow::Held {
             self.waiting.notify_one();

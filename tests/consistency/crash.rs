@@ -140,6 +140,27 @@ const CASES: &[Case] = &[
         before: deactivated,
         change: |app| Box::pin(async { change(app, "a", active(true)).await }),
     },
+    Case { name: "test", before: |app| create(app, "a", "1"), change: |app| Box::pin(tested(app, "a")) },
+    Case {
+        name: "new external id of a tested mapping",
+        before: |app| {
+            Box::pin(async {
+                create(app, "a", "1").await?;
+                tested(app, "a").await
+            })
+        },
+        change: |app| Box::pin(async { change(app, "a", external_id("2")).await }),
+    },
+    Case {
+        name: "a row of another program is tested",
+        before: |app| {
+            Box::pin(async {
+                foreign(&*app.tables, "a", "1").await;
+                Ok(())
+            })
+        },
+        change: |app| Box::pin(tested(app, "a")),
+    },
     Case {
         name: "a row of another program gets a new external id",
         before: |app| {

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::Utc;
 use crosswalk::{
     app::App,
     domain::{
         Actor, ExternalOrgId, ExternalOrgName, IntegrationName, MappingData, MappingId, MappingKey, OrgId, Source,
+        TestOutcome,
     },
     integrations::{Integration, Registry},
-    mappings::{Patch, WantedMapping},
+    mappings::{MappingError, Patch, WantedMapping},
+    secrets::NoSecrets,
     tables::{AzureAccount, AzureTables, EmbeddedTables, Key, Property, Put, Row, Table, TableStore, Tables},
 };
 
@@ -40,7 +43,7 @@ impl Integration for Named {
 pub fn app(tables: Tables) -> App {
     let names = [INTEGRATION, "halo_psa", "halo_mapping"];
     let integrations = names.map(|name| Arc::new(Named(IntegrationName::parse(name).unwrap())) as Arc<dyn Integration>);
-    App::new(tables, Registry::new(integrations))
+    App::new(tables, Registry::new(integrations), Arc::new(NoSecrets))
 }
 
 /// An empty store in memory, with one active organization.
@@ -120,6 +123,13 @@ pub fn set(id: Option<&str>, external_org_id: &str) -> WantedMapping {
         external_org_name: None,
         data: None,
     }
+}
+
+/// Tests the connection of that mapping, which works, and stores so.
+pub async fn tested(app: &App, id: &str) -> Result<(), MappingError> {
+    let mapping = app.mappings.get(&key(id), true).await?.mapping;
+    let outcome = TestOutcome { at: Some(Utc::now()), result: Some("works".into()), succeeded: Some(true) };
+    app.mappings.record_test(mapping, outcome, actor()).await.map(drop)
 }
 
 /// A row that another program wrote into the source of truth: no index row, no guard.

@@ -103,6 +103,7 @@ const ON_ONE: &[(&str, Change)] = &[
     ("external id", |app| update(app, external_id("contested"))),
     ("deactivate", |app| update(app, active(false))),
     ("restore", |app| update(app, active(true))),
+    ("test", |app| Box::pin(tested(app, "a"))),
     ("set", |app| put(app, "set")),
     ("create of the external id that others take", |app| create(app, "b")),
     ("repair", repair),

@@ -15,7 +15,15 @@ use futures::TryStreamExt;
 use crate::harness::app;
 
 /// The fields that an audit event keeps.
-const FIELDS: [&str; 4] = ["ExternalOrgId", "ExternalOrgName", "MappingData", "IsActive"];
+const FIELDS: [&str; 7] = [
+    "ExternalOrgId",
+    "ExternalOrgName",
+    "MappingData",
+    "IsActive",
+    "LastTestedAt",
+    "LastTestResult",
+    "LastTestSucceeded",
+];
 
 pub async fn rows(tables: &dyn TableStore, table: Table) -> Vec<Stored> {
     tables.scan_table(table).try_collect().await.unwrap()

@@ -150,6 +150,13 @@ async fn every_function_answers(mode: Mode) {
     let read = packaged.json("Mapping", get.clone(), &path, none.clone(), 200).await;
     assert_eq!((&read["external_org_id"], &read["external_org_name"]), (&json!("ext-2"), &json!("Contoso Ltd")));
 
+    let discover = format!("integrations/{integration}/discover?orgId={ORGANIZATION}&refresh=true");
+    let found = packaged.json("Discovery", get.clone(), &discover, none.clone(), 200).await;
+    assert_eq!(found["organizations"][0]["id"], "1001", "{found}");
+    let test = format!("{path}/test");
+    let tested = packaged.json("ConnectionTest", Method::POST, &test, none.clone(), 200).await;
+    assert_eq!((&tested["success"], &tested["details"]["class"]), (&json!(false), &json!("not_found")), "{tested}");
+
     let reverse = format!("integrations/{integration}/mappings?externalOrgId=ext-2");
     let found = packaged.json("IntegrationMappings", get.clone(), &reverse, none.clone(), 200).await;
     assert_eq!(found["mappings"][0]["org_id"], ORGANIZATION, "{found}");
@@ -190,15 +197,17 @@ async fn host_json_asks_for_the_proxy() {
 }
 
 /// What a client may do where; everything else is a 405 that says so. The contract, written down a second time on purpose.
-const METHODS: [(&str, &str, &[&str]); 8] = [
+const METHODS: [(&str, &str, &[&str]); 10] = [
     ("Health", "health", &["GET"]),
     ("OpenApi", "openapi.json", &["GET"]),
     ("Organizations", "organizations", &["GET"]),
     ("Integrations", "integrations", &["GET"]),
+    ("Discovery", "integrations/{integration}/discover", &["GET"]),
     ("IntegrationMappings", "integrations/{integration}/mappings", &["GET"]),
     ("OrganizationMappings", "organizations/{org}/integrations", &["GET", "POST"]),
     ("IntegrationMapping", "organizations/{org}/integrations/{integration}", &["GET", "PUT"]),
     ("Mapping", "organizations/{org}/integrations/{integration}/mapping_x", &["GET", "PATCH", "DELETE"]),
+    ("ConnectionTest", "organizations/{org}/integrations/{integration}/mapping_x/test", &["POST"]),
 ];
 
 #[test]

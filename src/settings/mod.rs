@@ -1,0 +1,224 @@
+//! What administrators have set: values of the table `Config` and credentials of the secret store, an organization's own
+//! before the global ones. Owns their names, and the check of an integration's settings. Must not know mappings or callers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::future::try_join_all;
+use moka::future::Cache;
+
+use crate::{
+    domain::{IntegrationName, OrgId, Secret},
+    integrations::{
+        ConfigField, Failure, FailureClass, Integration, IntegrationError, Scope, Setting, Settings,
+        manifest::FieldKind,
+    },
+    secrets::{SecretError, SecretStore},
+    tables::{Key, Properties, Property, Range, Table, TableError, Tables, scan_all},
+};
+
+/// The partition of what holds for every organization.
+const GLOBAL: &str = "GLOBAL";
+const ROW: &str = "config:";
+/// How long the settings of an integration are used before they are read again.
+const KEPT: Duration = Duration::from_mins(1);
+/// Most sets of settings that are kept.
+const MOST: u64 = 1000;
+
+/// Why there are no settings.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Some are missing or wrong: all of them, by field, with what to do; `error` says the same as one failure.
+    #[error("{error}")]
+    Invalid { error: IntegrationError, fields: BTreeMap<String, String> },
+    #[error(transparent)]
+    Storage(#[from] TableError),
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
+}
+
+/// Reads what administrators have set. Cheap to clone.
+#[derive(Clone)]
+pub struct SettingsReader {
+    tables: Tables,
+    secrets: Arc<dyn SecretStore>,
+    cache: Cache<(IntegrationName, Option<OrgId>), Arc<Settings>>,
+}
+
+impl SettingsReader {
+    pub fn new(tables: Tables, secrets: Arc<dyn SecretStore>) -> Self {
+        Self { tables, secrets, cache: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build() }
+    }
+
+    /// A value of the table `Config`: the organization's own, else the global one. An empty value counts as none.
+    ///
+    /// # Errors
+    /// The store is unavailable; no row can have such a key.
+    pub async fn get_config(&self, org_id: &OrgId, key: &str) -> Result<Option<String>, TableError> {
+        let row = format!("{ROW}{key}");
+        let (own, global) = (Key::new(org_id.as_str(), row.clone()), Key::new(GLOBAL, row));
+        let (own, global) =
+            tokio::try_join!(self.tables.get(Table::Config, &own), self.tables.get(Table::Config, &global))?;
+        let value = |row: Option<crate::tables::Stored>| row.and_then(|stored| value(&stored.row.properties));
+        Ok(value(own).or_else(|| value(global)))
+    }
+
+    /// A credential: the organization's own, else the global one. An empty one counts as none.
+    ///
+    /// # Errors
+    /// The secret store is unavailable.
+    pub async fn get_secret(&self, org_id: Option<&OrgId>, key: &str) -> Result<Option<(Secret, Scope)>, SecretError> {
+        for (name, scope) in secret_names(org_id, key) {
+            let secret = self.secrets.get(&name).await?.filter(|secret| !secret.expose().is_empty());
+            if let Some(secret) = secret {
+                return Ok(Some((secret, scope)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All settings of an integration, for an organization or for none, at most a minute old; `refresh` reads them anew.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub async fn resolve(
+        &self,
+        integration: &dyn Integration,
+        org_id: Option<&OrgId>,
+        refresh: bool,
+    ) -> Result<Arc<Settings>, SettingsError> {
+        // An organization of that id has the global rows for its own, and must not pass for having set them.
+        let org_id = org_id.filter(|org_id| org_id.as_str() != GLOBAL);
+        let key = (integration.name().clone(), org_id.cloned());
+        if refresh {
+            self.cache.invalidate(&key).await;
+            let settings = self.read(integration, org_id).await?;
+            self.cache.insert(key, Arc::clone(&settings)).await;
+            return Ok(settings);
+        }
+        self.cache.try_get_with(key, self.read(integration, org_id)).await.map_err(Arc::unwrap_or_clone)
+    }
+
+    async fn read(
+        &self,
+        integration: &dyn Integration,
+        org_id: Option<&OrgId>,
+    ) -> Result<Arc<Settings>, SettingsError> {
+        let fields = integration.config();
+        if fields.is_empty() {
+            return Ok(Arc::new(Settings::new(BTreeMap::new())));
+        }
+        let own = async {
+            match org_id {
+                Some(org_id) => self.values(org_id.as_str(), integration.name()).await,
+                None => Ok(HashMap::new()),
+            }
+        };
+        let global = self.values(GLOBAL, integration.name());
+        let secrets = fields.iter().filter(|field| is_secret(field)).map(async |field| {
+            let found = self.get_secret(org_id, &full_key(integration.name(), field)).await?;
+            Ok::<_, SettingsError>(found.map(|found| (field.key.as_str(), found)))
+        });
+        let (mut own, mut global, secrets) = tokio::try_join!(own, global, try_join_all(secrets))?;
+        let mut secrets: HashMap<_, _> = secrets.into_iter().flatten().collect();
+
+        let (mut values, mut problems) = (BTreeMap::new(), BTreeMap::new());
+        for field in fields {
+            let key = full_key(integration.name(), field);
+            let found = if is_secret(field) {
+                secrets.remove(field.key.as_str())
+            } else {
+                let own = own.remove(&key).map(|value| (value, Scope::Organization));
+                let found = own.or_else(|| global.remove(&key).map(|value| (value, Scope::Global)));
+                let found = found.or_else(|| field.default.clone().map(|value| (value, Scope::Default)));
+                found.map(|(value, scope)| (Secret::new(value), scope))
+            };
+            match check(field, found) {
+                Ok(Some(setting)) => {
+                    values.insert(field.key.clone(), setting);
+                }
+                Ok(None) => {}
+                Err(problem) => {
+                    let problem = format!("{} ({}) {problem}; {}", field.title, field.key, remedy(field, &key, org_id));
+                    problems.insert(field.key.clone(), problem);
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Arc::new(Settings::new(values))) } else { Err(invalid(integration, problems)) }
+    }
+
+    /// The values of one partition whose keys begin with the integration's name.
+    async fn values(&self, partition: &str, name: &IntegrationName) -> Result<HashMap<String, String>, SettingsError> {
+        let range = Range::prefix(partition, &format!("{ROW}{name}_"));
+        let rows = scan_all(&*self.tables, Table::Config, &range).await?;
+        let values = rows.into_iter().filter_map(|stored| {
+            let key = stored.row.key.row.strip_prefix(ROW)?.to_owned();
+            Some((key, value(&stored.row.properties)?))
+        });
+        Ok(values.collect())
+    }
+}
+
+/// `Type` tells the platform's pages how to show a value; it is a text in any case.
+fn value(properties: &Properties) -> Option<String> {
+    let value = match properties.get("Value")? {
+        Property::Bool(value) => value.to_string(),
+        Property::Double(value) => value.to_string(),
+        value => value.text()?,
+    };
+    (!value.is_empty()).then_some(value)
+}
+
+fn is_secret(field: &ConfigField) -> bool {
+    field.kind == FieldKind::Secret
+}
+
+/// What a field is called outside of its manifest.
+fn full_key(name: &IntegrationName, field: &ConfigField) -> String {
+    format!("{name}_{}", field.key)
+}
+
+/// The names under which a credential may be stored, the organization's own first. Key Vault's names have no underscores.
+fn secret_names(org_id: Option<&OrgId>, key: &str) -> impl Iterator<Item = (String, Scope)> {
+    let name = key.replace('_', "-");
+    let own = org_id.map(|org_id| (format!("{org_id}-{name}"), Scope::Organization));
+    own.into_iter().chain([(name, Scope::Global)])
+}
+
+/// The setting, or what is wrong with it in words that never show its value.
+fn check(field: &ConfigField, found: Option<(Secret, Scope)>) -> Result<Option<Setting>, String> {
+    let Some((value, scope)) = found else {
+        let required = field.required.unwrap_or(field.default.is_none());
+        return if required { Err("is not set".to_owned()) } else { Ok(None) };
+    };
+    if !field.options.is_empty() && !field.options.iter().any(|option| option == value.expose()) {
+        return Err(format!("must be one of {}", field.options.join(", ")));
+    }
+    if let Some(pattern) = field.pattern.as_ref().filter(|pattern| !pattern.matches(value.expose())) {
+        return Err(format!("must match {}", pattern.as_str()));
+    }
+    Ok(Some(Setting { value, secret: is_secret(field), scope }))
+}
+
+/// Where to set a field.
+fn remedy(field: &ConfigField, key: &str, org_id: Option<&OrgId>) -> String {
+    if is_secret(field) {
+        let names: Vec<_> = secret_names(org_id, key).map(|(name, _)| format!("'{name}'")).collect();
+        return format!("store it as the secret {}", names.join(" or "));
+    }
+    let own = org_id.map(|org_id| format!("{org_id} or ")).unwrap_or_default();
+    format!("set Value of row {ROW}{key} in table Config, partition {own}{GLOBAL}")
+}
+
+fn invalid(integration: &dyn Integration, fields: BTreeMap<String, String>) -> SettingsError {
+    let problems: Vec<_> = fields.values().map(String::as_str).collect();
+    let message = format!("{} is not configured. {}", integration.title(), problems.join(". "));
+    let error = IntegrationError::Failed {
+        integration: integration.name().clone(),
+        failure: Failure::new(FailureClass::Configuration, message),
+    };
+    SettingsError::Invalid { error, fields }
+}

@@ -163,12 +163,36 @@ impl Server {
     }
 }
 
+/// Which external systems there are.
+#[derive(Clone, Debug)]
+pub struct Systems {
+    /// The folder of manifests.
+    pub manifests: PathBuf,
+    /// Those that servers on this machine play.
+    pub host_map: Option<HostMap>,
+}
+
+impl Systems {
+    /// `development` as in [`host_map`].
+    ///
+    /// # Errors
+    /// The setting that is wrong.
+    pub fn read(environment: Environment<'_>, development: bool) -> Result<Self, InvalidSettings> {
+        Ok(Self { manifests: integrations_dir(environment), host_map: host_map(environment, development)? })
+    }
+}
+
+/// Whether every caller is trusted: `CROSSWALK_AUTH` says so.
+pub fn is_development(environment: Environment<'_>) -> bool {
+    environment("CROSSWALK_AUTH").as_deref() == Some("development")
+}
+
 /// The external systems that servers on this machine play. `development` says that every caller is trusted anyway
 /// (`crosswalk dev`, or `CROSSWALK_AUTH` set so): elsewhere the map would send customers' data in the clear.
 ///
 /// # Errors
 /// The setting is wrong, or set where it must not be.
-pub fn host_map(environment: Environment<'_>, development: bool) -> Result<Option<HostMap>, InvalidSettings> {
+fn host_map(environment: Environment<'_>, development: bool) -> Result<Option<HostMap>, InvalidSettings> {
     let Some(text) = environment("CROSSWALK_HOST_MAP") else { return Ok(None) };
     let map = if development {
         HostMap::parse(&text)

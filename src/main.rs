@@ -4,8 +4,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use crosswalk::{
-    commands::{self, dev, integrations, repair, seed, serve, verify},
-    config::{Server, Storage, integrations_dir, process_environment},
+    commands::{self, dev, integrations, live, repair, seed, serve, verify},
+    config::{Server, Storage, Systems, integrations_dir, is_development, process_environment},
+    integrations::{Registry, examples},
     telemetry,
 };
 
@@ -62,6 +63,12 @@ enum Command {
 enum Integrations {
     /// Say what is wrong with manifests; exit code 1 if anything is
     Check {
+        /// Also read the list of each system whose settings are there, and one organization of it
+        #[arg(long)]
+        live: bool,
+        /// With --live: the settings of this organization, not the global ones
+        #[arg(long, requires = "live")]
+        org: Option<String>,
         /// Files or folders; the configured folder without any
         paths: Vec<PathBuf>,
     },
@@ -92,15 +99,30 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve => {
             let (server, storage) = (Server::read(environment), Storage::read(environment));
-            let (server, storage) = both(server, storage)?;
-            serve::run(&server, &storage, commands::app(&storage)?, |_| String::new()).await?;
+            let systems = Systems::read(environment, is_development(environment));
+            let ((server, storage), systems) = both(both(server, storage), systems.map_err(Into::into))?;
+            let examples = examples().map_err(|rule| anyhow::anyhow!("a built-in integration: its name {rule}"))?;
+            let registry = commands::registry(examples, &systems.manifests, &commands::outbound(systems.host_map)?)?;
+            serve::run(&server, &storage, commands::app(&storage, registry)?, |_| String::new()).await?;
         }
-        Command::Dev => dev::run(Server::development(environment)?, Storage::embedded(environment)).await?,
-        Command::Repair { full } => repair::run(&commands::app(&Storage::read(environment)?)?, full).await?,
+        Command::Dev => {
+            let (server, systems) = both(Server::development(environment), Systems::read(environment, true))?;
+            dev::run(server, Storage::embedded(environment), systems).await?;
+        }
+        Command::Repair { full } => {
+            repair::run(&commands::app(&Storage::read(environment)?, Registry::default())?, full).await?;
+        }
         Command::Integrations { command } => {
             let folder = integrations_dir(environment);
             match command {
-                Integrations::Check { paths } => return integrations::check(&paths, &folder),
+                Integrations::Check { paths, live: false, .. } => return integrations::check(&paths, &folder),
+                Integrations::Check { paths, org, .. } => {
+                    let systems = Systems::read(environment, is_development(environment));
+                    let (storage, systems) = both(Storage::read(environment), systems)?;
+                    let outbound = commands::outbound(systems.host_map)?;
+                    let app = commands::app(&storage, Registry::default())?;
+                    return live::check(&paths, &folder, &app, &outbound, org.as_deref()).await;
+                }
                 Integrations::New { name } => integrations::new(&name, &folder)?,
                 Integrations::Schema => integrations::schema()?,
             }

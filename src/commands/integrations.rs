@@ -28,6 +28,13 @@ const PLACEHOLDER: &str = "my_system";
 /// # Errors
 /// There is no such file or folder; the output cannot be written.
 pub fn check(paths: &[PathBuf], folder: &Path) -> anyhow::Result<ExitCode> {
+    let catalogue = read(paths, folder)?;
+    io::stdout().lock().write_all(report(&catalogue, io::stdout().is_terminal()).as_bytes())?;
+    Ok(if catalogue.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The manifests that were named, else those of the folder.
+pub(super) fn read(paths: &[PathBuf], folder: &Path) -> anyhow::Result<Catalogue> {
     let given = if paths.is_empty() { vec![folder.to_owned()] } else { paths.to_vec() };
     let mut catalogue = Catalogue::default();
     for path in given {
@@ -46,11 +53,10 @@ pub fn check(paths: &[PathBuf], folder: &Path) -> anyhow::Result<ExitCode> {
             bail!("no file or folder {}", path.display());
         }
     }
-    io::stdout().lock().write_all(report(&catalogue, io::stdout().is_terminal()).as_bytes())?;
-    Ok(if catalogue.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(catalogue)
 }
 
-fn report(catalogue: &Catalogue, colours: bool) -> String {
+pub(super) fn report(catalogue: &Catalogue, colours: bool) -> String {
     let [green, red, plain] = if colours { ["\x1b[32m", "\x1b[31m", "\x1b[0m"] } else { [""; 3] };
     let width = catalogue.manifests.iter().map(|(_, manifest)| manifest.id.len()).max().unwrap_or(0);
     let mut text = String::new();

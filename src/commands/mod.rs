@@ -3,19 +3,27 @@
 pub mod dev;
 mod example_system;
 pub mod integrations;
+pub mod live;
 pub mod repair;
 pub mod seed;
 pub mod serve;
 pub mod verify;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{anyhow, bail};
+use tracing::warn;
 
 use crate::{
     app::App,
     config::{Rows, Storage},
-    integrations::{Registry, examples},
+    integrations::{
+        Broken, Integration, Registry,
+        catalogue::Catalogue,
+        manifest::{Manifest, Problem},
+        runner::ManifestIntegration,
+    },
+    outbound::{HostMap, Outbound},
     secrets::{LocalSecrets, NoSecrets, SecretStore},
     tables::{AzureTables, EmbeddedTables, TableError, Tables},
 };
@@ -35,19 +43,57 @@ pub fn open(storage: &Storage) -> anyhow::Result<Tables> {
     })
 }
 
-/// Every service on that store, with the compiled-in examples.
+/// Every service on that store.
 ///
 /// # Errors
 /// As [`open`]; the file of secrets cannot be read.
-pub fn app(storage: &Storage) -> anyhow::Result<App> {
-    let examples = examples().map_err(|error| anyhow!("a compiled-in integration: {error}"))?;
+pub fn app(storage: &Storage, registry: Registry) -> anyhow::Result<App> {
     let secrets: Arc<dyn SecretStore> = match &storage.secrets_file {
         Some(path) => {
             Arc::new(LocalSecrets::open(path).map_err(|problem| anyhow!("CROSSWALK_SECRETS_FILE: {problem}"))?)
         }
         None => Arc::new(NoSecrets),
     };
-    Ok(App::new(open(storage)?, Registry::new(examples), secrets))
+    Ok(App::new(open(storage)?, registry, secrets))
+}
+
+/// What sends to external systems.
+///
+/// # Errors
+/// TLS cannot be set up on this machine.
+pub fn outbound(host_map: Option<HostMap>) -> anyhow::Result<Outbound> {
+    host_map.map_or_else(Outbound::new, Outbound::with_host_map).map_err(|problem| anyhow!(problem))
+}
+
+/// The compiled-in integrations and those of the folder. A manifest that is wrong, or named like a compiled-in integration,
+/// is logged and kept among the broken ones.
+pub fn registry(
+    compiled_in: Vec<Arc<dyn Integration>>,
+    manifests: &Path,
+    outbound: &Outbound,
+) -> anyhow::Result<Registry> {
+    let Catalogue { manifests, mut broken } = Catalogue::read(manifests);
+    let mut all = compiled_in;
+    for (file, manifest) in manifests {
+        if all.iter().any(|one| one.name().as_str() == manifest.id) {
+            let problem =
+                Problem::new(1, "id", format!("an integration {} is built in; choose another id", manifest.id));
+            broken.push(Broken { file, problems: vec![problem] });
+        } else {
+            all.push(Arc::new(described(manifest, outbound)?));
+        }
+    }
+    for Broken { file, problems } in &broken {
+        for problem in problems {
+            warn!("{}:{problem}", file.display());
+        }
+    }
+    Ok(Registry::new(all).with_broken(broken))
+}
+
+fn described(manifest: Manifest, outbound: &Outbound) -> anyhow::Result<ManifestIntegration> {
+    let id = manifest.id.clone();
+    ManifestIntegration::new(manifest, outbound.clone()).map_err(|rule| anyhow!("integration {id}: its name {rule}"))
 }
 
 /// What a person reads about where rows are kept.

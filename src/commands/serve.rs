@@ -42,7 +42,8 @@ pub async fn run(
     out.write_all(text.as_bytes())?;
     out.flush()?;
     drop(out);
-    info!(%address, storage = describe(storage), "listening");
+    let integrations = app.registry.iter().count();
+    info!(%address, storage = describe(storage), integrations, "listening");
     warn!(
         "development identity: whoever reaches this address may do everything; the header X-Dev-User says who they are"
     );

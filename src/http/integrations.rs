@@ -28,7 +28,7 @@ const LIMIT: (usize, usize) = (100, 1000);
         "name": "example_psa", "title": "Example PSA", "supports_org_mapping": true, "supports_discovery": true,
         "docs_url": null, "mapping_data_schema": null
     }],
-    "count": 1, "broken": [{"file": "acme_psa.yaml", "problems": ["line 3: 'titel' is no field; did you mean 'title'?"]}]
+    "count": 1, "broken": [{"file": "acme_psa.yaml", "problems": ["12: titel: unknown key; did you mean title?"]}]
 }))]
 pub struct IntegrationsBody {
     integrations: Vec<IntegrationBody>,
@@ -89,7 +89,10 @@ pub fn list(app: &App) -> Response {
             mapping_data_schema: None,
         })
         .collect();
-    let broken = app.registry.broken().iter().cloned().map(|Broken { file, problems }| BrokenBody { file, problems });
+    let broken = app.registry.broken().iter().map(|Broken { file, problems }| BrokenBody {
+        file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        problems: problems.iter().map(ToString::to_string).collect(),
+    });
     ok(&IntegrationsBody { count: integrations.len(), integrations, broken: broken.collect() })
 }
 

@@ -7,8 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tracing::warn;
-
 use super::manifest::{MAX_BYTES, Manifest, Problem, problem_in};
 
 /// What a folder holds, in the order of the files' names.
@@ -19,19 +17,18 @@ pub struct Catalogue {
 }
 
 /// A file that cannot be used.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Broken {
     pub file: PathBuf,
     pub problems: Vec<Problem>,
 }
 
 impl Catalogue {
-    /// Reads all manifests of a folder, not of those in it.
+    /// Reads all manifests of a folder, not of those in it. No folder, no manifests.
     pub fn read(folder: &Path) -> Self {
         let mut files = match files(folder) {
             Ok(files) => files,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                warn!(folder = %folder.display(), "no folder of manifests, so no integrations; CROSSWALK_INTEGRATIONS_DIR names it");
                 return Self::default();
             }
             Err(error) => {

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use crate::domain::{ExternalOrganization, IntegrationName, Mapping};
 
 pub use self::{
+    catalogue::Broken,
     examples::examples,
     failure::{Failure, FailureClass},
     guard::guarded,
@@ -94,14 +95,6 @@ pub enum IntegrationError {
     NotSupported { integration: IntegrationName, what: &'static str },
     #[error("{integration}: {failure}")]
     Failed { integration: IntegrationName, failure: Failure },
-}
-
-/// A manifest that did not load.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    pub file: String,
-    /// What is wrong with it, one line each.
-    pub problems: Vec<String>,
 }
 
 /// Every known integration by name, and the manifests that should have been one.

@@ -43,6 +43,13 @@ impl HostMap {
         Ok(map)
     }
 
+    /// The same, where that host goes to a server of this process.
+    #[must_use]
+    pub fn with(mut self, host: &str, target: SocketAddr) -> Self {
+        self.names.insert(host.to_owned(), target);
+        self
+    }
+
     /// Where requests to a host go; none if to the host itself.
     pub(super) fn target(&self, host: &str) -> Option<SocketAddr> {
         self.names.get(address::without_root(host)).copied().or(self.any_other)

@@ -27,23 +27,29 @@ async fn dev_says_what_to_do_and_it_works() {
 
     you are       dev-admin; another user with -H 'X-Dev-User: NAME'
     organizations acme, globex, hooli, initech
+    integrations  3; manifests in integrations (no such folder yet)
+    secrets       data/secrets.json
     description   http://ADDRESS/api/openapi.json
 
-    See who there is over there, map an organization, then ask who it is:
+    See who there is over there, map an organization, ask who it is, and try it:
 
     curl -s http://ADDRESS/api/integrations/example_psa/discover
     curl -sX PUT http://ADDRESS/api/organizations/acme/integrations/example_psa \
-         -H 'Content-Type: application/json' -d '{"external_org_id": "1001"}'
+         -H 'Content-Type: application/json' -d '{"external_org_id": "1001", "mapping_id": "mapping_psa"}'
     curl -s http://ADDRESS/api/organizations/acme/integrations/example_psa
+    curl -sX POST http://ADDRESS/api/organizations/acme/integrations/example_psa/mapping_psa/test
     "#);
     // The commands as a shell would run them.
     let commands: Vec<_> = announced.split("  curl ").skip(1).collect();
-    let [discover, set, resolve] = commands[..] else { panic!("{commands:?}") };
+    let [discover, set, resolve, test] = commands[..] else { panic!("{commands:?}") };
     let body = set.split("-d '").nth(1).unwrap().split('\'').next().unwrap();
     assert!(discover.starts_with("-s http") && set.contains("-sX PUT ") && resolve.starts_with("-s http"));
-    assert_eq!(api.get(path(discover, &address)).await.is(200).json()["organizations"][0]["id"], "1001");
+    let discovered = api.get(path(discover, &address)).await.is(200).json();
+    assert_eq!((&discovered["organizations"][0]["id"], &discovered["count"]), (&json!("1001"), &json!(1200)));
     api.put(path(set, &address), &serde_json::from_str(body).unwrap()).await.is(201);
     assert_eq!(api.get(path(resolve, &address)).await.is(200).json()["external_org_id"], "1001");
+    let tested = api.post(path(test, &address), &json!({})).await.is(200).json();
+    assert_eq!((&tested["success"], &tested["details"]["http_status"]), (&json!(true), &json!(200)), "{tested}");
     let organizations = api.get("/organizations").await.is(200).json();
     assert!(organizations["count"].as_u64().unwrap() >= 2);
     assert!(folder.path().join("data").is_dir(), "its data is in the folder it was started in");

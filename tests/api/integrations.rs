@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crosswalk::{
     app::App,
-    integrations::{Broken, Registry},
+    integrations::{Broken, Registry, manifest::Problem},
     secrets::NoSecrets,
     tables::EmbeddedTables,
 };
@@ -38,11 +38,12 @@ async fn the_registry_in_the_order_of_names() {
 
 #[tokio::test]
 async fn manifests_that_did_not_load_are_shown() {
-    let broken = Broken { file: "bad.yaml".into(), problems: vec!["line 3: no".into(), "line 4: neither".into()] };
+    let problems = vec![Problem::new(3, "name", "must not be empty"), Problem::new(4, "", "not readable as YAML")];
+    let broken = Broken { file: "folder/bad.yaml".into(), problems };
     let registry = Registry::default().with_broken(vec![broken]);
     let app = App::new(Arc::new(EmbeddedTables::in_memory().unwrap()), registry, Arc::new(NoSecrets));
     let body = Server::with(app).await.api.get("/integrations").await.is(200).json();
-    let broken = json!([{"file": "bad.yaml", "problems": ["line 3: no", "line 4: neither"]}]);
+    let broken = json!([{"file": "bad.yaml", "problems": ["3: name: must not be empty", "4: not readable as YAML"]}]);
     assert_eq!(body, json!({"integrations": [], "count": 0, "broken": broken}));
 }
 

@@ -6,12 +6,17 @@ use std::{
     path::PathBuf,
 };
 
-use crate::{azure::IdentityEnvironment, tables::AzureAccount};
+use uuid::Uuid;
+
+use crate::{auth::Entra, azure::IdentityEnvironment, tables::AzureAccount};
 
 /// Where the embedded store is kept unless `CROSSWALK_DATA_DIR` says otherwise.
 const DATA_DIR: &str = "data";
 /// The port of the Functions host on a developer's machine, and so ours without it.
 const PORT: u16 = 7071;
+
+/// Where the tenants of Azure's global cloud sign in.
+const AUTHORITY: &str = "https://login.microsoftonline.com";
 
 /// Reads one setting; none if it is not set. A trait object in tests is a map.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -73,6 +78,69 @@ impl Storage {
     pub fn embedded(environment: Environment<'_>) -> Self {
         Self::Embedded(environment("CROSSWALK_DATA_DIR").unwrap_or_else(|| DATA_DIR.to_owned()).into())
     }
+}
+
+/// How callers are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    Entra(Entra),
+    /// Everybody is who they say and may do everything; on a developer's machine only.
+    Development,
+}
+
+impl Identity {
+    /// # Errors
+    /// The settings that are wrong, all of them.
+    pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        match environment("CROSSWALK_AUTH").as_deref() {
+            None | Some("entra") => Self::entra(environment),
+            Some("development") => match Server::development_in_azure(environment) {
+                None => Ok(Self::Development),
+                Some(wrong) => Err(InvalidSettings(vec![wrong])),
+            },
+            Some(other) => Err(InvalidSettings(vec![format!(
+                "CROSSWALK_AUTH: expected `entra` or `development`, not '{}'",
+                other.escape_debug()
+            )])),
+        }
+    }
+
+    fn entra(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        let mut wrong = Vec::new();
+        let mut check = |setting: &str, expected: &str, value: Option<&str>| {
+            let found = value.map_or("it is not set".to_owned(), |value| format!("not '{}'", value.escape_debug()));
+            wrong.push(format!("{setting}: expected {expected}, {found}"));
+        };
+        let tenant = environment("AZURE_TENANT_ID");
+        let tenant_id = tenant.as_deref().and_then(guid);
+        if tenant_id.is_none() {
+            check("AZURE_TENANT_ID", "the GUID of the tenant whose users call", tenant.as_deref());
+        }
+        let audience = environment("CROSSWALK_AUDIENCE").or_else(|| environment("AZURE_CLIENT_ID"));
+        let is_audience = |text: &String| text.len() <= 500 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !audience.as_ref().is_some_and(is_audience) {
+            let expected =
+                "the client id of this API's registration, or its Application ID URI (AZURE_CLIENT_ID counts too)";
+            check("CROSSWALK_AUDIENCE", expected, audience.as_deref());
+        }
+        let authority = environment("AZURE_AUTHORITY_HOST").unwrap_or_else(|| AUTHORITY.to_owned());
+        let authority_url = Entra::authority(&authority);
+        if authority_url.is_none() {
+            let expected = "https:// and the host where the tenant signs in (http:// for loopback only)";
+            check("AZURE_AUTHORITY_HOST", expected, Some(&authority));
+        }
+        match (tenant_id, audience, authority_url) {
+            (Some(tenant_id), Some(audience), Some(authority)) if wrong.is_empty() => {
+                Ok(Self::Entra(Entra { tenant_id, audience, authority }))
+            }
+            _ => Err(InvalidSettings(wrong)),
+        }
+    }
+}
+
+/// Only as the portal shows it: 36 characters with hyphens.
+fn guid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|guid| guid.to_string().eq_ignore_ascii_case(text))
 }
 
 /// How the API is served.

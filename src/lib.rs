@@ -20,6 +20,8 @@ pub mod tables;
 
 /// What changed, who did it, from what to what.
 pub mod audit;
+/// Who is calling, and what they may do.
+pub mod auth;
 /// What a workflow holds.
 pub mod context;
 /// The external systems and the registry of their names.

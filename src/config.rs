@@ -107,27 +107,28 @@ impl Identity {
 
     fn entra(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
         let mut wrong = Vec::new();
-        let mut check = |setting: &str, expected: &str, value: Option<&str>| {
-            let found = value.map_or("it is not set".to_owned(), |value| format!("not '{}'", value.escape_debug()));
-            wrong.push(format!("{setting}: expected {expected}, {found}"));
+        let mut expected = |setting: &str, what: &str, value: Option<&str>| {
+            wrong.push(match value {
+                None => format!("{setting}: not set; expected {what}"),
+                Some(value) => format!("{setting}: expected {what}, not '{}'", value.escape_debug()),
+            });
         };
         let tenant = environment("AZURE_TENANT_ID");
         let tenant_id = tenant.as_deref().and_then(guid);
         if tenant_id.is_none() {
-            check("AZURE_TENANT_ID", "the GUID of the tenant whose users call", tenant.as_deref());
+            expected("AZURE_TENANT_ID", "the GUID of the tenant whose users call", tenant.as_deref());
         }
         let audience = environment("CROSSWALK_AUDIENCE").or_else(|| environment("AZURE_CLIENT_ID"));
         let is_audience = |text: &String| text.len() <= 500 && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !audience.as_ref().is_some_and(is_audience) {
-            let expected =
-                "the client id of this API's registration, or its Application ID URI (AZURE_CLIENT_ID counts too)";
-            check("CROSSWALK_AUDIENCE", expected, audience.as_deref());
+            let what = "the client id of this API, here or in AZURE_CLIENT_ID, or its Application ID URI";
+            expected("CROSSWALK_AUDIENCE", what, audience.as_deref());
         }
         let authority = environment("AZURE_AUTHORITY_HOST").unwrap_or_else(|| AUTHORITY.to_owned());
         let authority_url = Entra::authority(&authority);
         if authority_url.is_none() {
-            let expected = "https:// and the host where the tenant signs in (http:// for loopback only)";
-            check("AZURE_AUTHORITY_HOST", expected, Some(&authority));
+            let what = "https:// and the host where the tenant signs in (http:// on loopback only)";
+            expected("AZURE_AUTHORITY_HOST", what, Some(&authority));
         }
         match (tenant_id, audience, authority_url) {
             (Some(tenant_id), Some(audience), Some(authority)) if wrong.is_empty() => {

@@ -180,3 +180,29 @@ fn read_permission(stored: &Stored) -> Permission {
         execute_workflows: is_true(stored, "CanExecuteWorkflows"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::tables::{EmbeddedTables, Put, Row, When};
+
+    #[tokio::test]
+    async fn a_right_that_is_taken_away_is_forgotten() {
+        let tables: Tables = Arc::new(EmbeddedTables::in_memory().unwrap());
+        let key = Key::new(USERS, "alice");
+        let properties = [("IsActive".to_owned(), true.into()), ("IsMspAdmin".to_owned(), true.into())].into();
+        let row = Row { key: key.clone(), properties };
+        tables.put(Table::Users, &row, &Put::Create).await.unwrap();
+
+        let permissions = Permissions::remembering(Arc::clone(&tables), Duration::from_millis(50));
+        assert!(permissions.rights("alice", None).await.unwrap().is_msp_admin());
+        tables.delete(Table::Users, &key, &When::Any).await.unwrap();
+        let began = Instant::now();
+        while permissions.rights("alice", None).await.unwrap().is_msp_admin() {
+            assert!(began.elapsed() < LIFETIME, "it is remembered for ever");
+            tokio::task::yield_now().await;
+        }
+    }
+}

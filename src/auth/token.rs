@@ -294,3 +294,50 @@ fn v1_issuer(authority: &Url, tenant: &str) -> Option<String> {
     };
     Some(format!("https://{host}/{tenant}/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::system_clock;
+
+    const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+
+    /// A version 1 user token with that issuer, where that authority is set.
+    fn version_1(authority: &str, iss: &str) -> Result<Caller, TokenError> {
+        let entra = Entra {
+            tenant_id: TENANT.parse().unwrap(),
+            audience: "EF1DA9D4-FF77-4C3E-A005-840C3F830745".to_owned(),
+            authority: Entra::authority(authority).unwrap(),
+        };
+        let claims = json!({
+            "aud": "api://ef1da9d4-ff77-4c3e-a005-840c3f830745", "iss": iss, "exp": system_clock()() + 60, "ver": "1.0",
+            "appid": "75dbe77f-10a3-4e59-85fd-8c127544f17c", "oid": "user", "tid": TENANT, "scp": "user_impersonation",
+        });
+        let tokens = Tokens::new(&entra, system_clock()).unwrap();
+        tokens.accept(serde_json::from_value(claims).unwrap(), &format!("{authority}/{TENANT}/v2.0"))
+    }
+
+    #[test]
+    fn version_1_tokens_have_the_issuer_of_their_cloud() {
+        let (windows, china) =
+            (format!("https://sts.windows.net/{TENANT}/"), format!("https://sts.chinacloudapi.cn/{TENANT}/"));
+        for (authority, iss, good) in [
+            ("https://login.microsoftonline.com", &windows, true),
+            ("https://login.microsoftonline.us", &windows, true),
+            ("https://login.partner.microsoftonline.cn", &china, true),
+            ("https://login.microsoftonline.com", &china, false),
+            ("https://login.partner.microsoftonline.cn", &windows, false),
+            ("https://login.example.com", &windows, false),
+            ("http://127.0.0.1:1", &windows, false),
+            (
+                "https://login.microsoftonline.com",
+                &windows.replace(TENANT, "9188040d-6c67-4c5b-b112-36a304b66dad"),
+                false,
+            ),
+        ] {
+            assert_eq!(version_1(authority, iss).is_ok(), good, "{authority} {iss}");
+        }
+    }
+}

@@ -40,13 +40,24 @@ fn entra_is_the_default_and_its_settings_have_places_to_fall_back_to() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    insta::assert_snapshot!(wrong(&[]), @"");
-    insta::assert_snapshot!(wrong(&[
+    insta::assert_snapshot!(wrong(&[]), @r"
+    AZURE_TENANT_ID: not set; expected the GUID of the tenant whose users call
+    CROSSWALK_AUDIENCE: not set; expected the client id of this API, here or in AZURE_CLIENT_ID, or its Application ID URI
+    ");
+    let settings = [
         ("AZURE_TENANT_ID", "common"),
         ("CROSSWALK_AUDIENCE", "my api"),
         ("AZURE_AUTHORITY_HOST", "http://login.microsoftonline.com"),
-    ]), @"");
-    insta::assert_snapshot!(wrong(&[("CROSSWALK_AUTH", "none")]), @"");
+    ];
+    insta::assert_snapshot!(wrong(&settings), @r"
+    AZURE_TENANT_ID: expected the GUID of the tenant whose users call, not 'common'
+    CROSSWALK_AUDIENCE: expected the client id of this API, here or in AZURE_CLIENT_ID, or its Application ID URI, not 'my api'
+    AZURE_AUTHORITY_HOST: expected https:// and the host where the tenant signs in (http:// on loopback only), not 'http://login.microsoftonline.com'
+    ");
+    insta::assert_snapshot!(
+        wrong(&[("CROSSWALK_AUTH", "none")]),
+        @"CROSSWALK_AUTH: expected `entra` or `development`, not 'none'"
+    );
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::{
     path::PathBuf,
 };
 
-use uuid::Uuid;
-
-use crate::{auth::Entra, azure::IdentityEnvironment, tables::AzureAccount};
+use crate::{
+    auth::{self, Entra},
+    azure::IdentityEnvironment,
+    tables::AzureAccount,
+};
 
 /// Where the embedded store is kept unless `CROSSWALK_DATA_DIR` says otherwise.
 const DATA_DIR: &str = "data";
@@ -114,12 +116,13 @@ impl Identity {
             });
         };
         let tenant = environment("AZURE_TENANT_ID");
-        let tenant_id = tenant.as_deref().and_then(guid);
+        let tenant_id = tenant.as_deref().and_then(auth::guid);
         if tenant_id.is_none() {
             expected("AZURE_TENANT_ID", "the GUID of the tenant whose users call", tenant.as_deref());
         }
         let audience = environment("CROSSWALK_AUDIENCE").or_else(|| environment("AZURE_CLIENT_ID"));
-        let is_audience = |text: &String| text.len() <= 500 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_audience =
+            |text: &String| (1..=500).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !audience.as_ref().is_some_and(is_audience) {
             let what = "the client id of this API, here or in AZURE_CLIENT_ID, or its Application ID URI";
             expected("CROSSWALK_AUDIENCE", what, audience.as_deref());
@@ -137,11 +140,6 @@ impl Identity {
             _ => Err(InvalidSettings(wrong)),
         }
     }
-}
-
-/// Only as the portal shows it: 36 characters with hyphens.
-fn guid(text: &str) -> Option<Uuid> {
-    Uuid::try_parse(text).ok().filter(|guid| guid.to_string().eq_ignore_ascii_case(text))
 }
 
 /// How the API is served.

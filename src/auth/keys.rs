@@ -25,9 +25,11 @@ use super::Clock;
 const CONNECT: Duration = Duration::from_millis(1500);
 /// For the discovery document and the keys together: a request that waits for them is answered within five seconds.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// Long enough for the second request of a read. The next one is minutes away, and the connection closed by then.
+const IDLE: Duration = Duration::from_secs(4);
 /// Longest answer in bytes; the provider's own are below 20,000.
 const BODY_LIMIT: usize = 256 * 1024;
-/// Seconds between two reads: a `kid` that nobody has heard of costs its sender nothing.
+/// Seconds between two reads: an unknown `kid` costs its sender nothing, and must not cost the provider much.
 const PAUSE: i64 = 60;
 /// The same while there are no keys at all, when nobody can be let in.
 const PAUSE_WITHOUT_KEYS: i64 = 5;
@@ -130,10 +132,11 @@ impl Keys {
             .map_err(|error| format!("no address of the identity provider: {error}"))?;
         let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT)
-            .timeout(DEADLINE)
+            .pool_idle_timeout(IDLE)
             // The keys decide who is let in: they come from where discovery says, or not at all.
             .redirect(reqwest::redirect::Policy::none())
-            // A kilobyte can unpack to a gigabyte. Said aloud, since a feature that any crate asks for would turn it on.
+            // A kilobyte can unpack to a gigabyte. Said aloud, since a feature that any crate asks for would turn it
+            // on.
             .no_gzip()
             .no_brotli()
             .no_deflate()
@@ -207,8 +210,8 @@ impl Keys {
 
     /// A key for signatures of the tenant's tokens.
     ///
-    /// "The application should use the `issuer` property returned from the keys endpoint to restrict the scope of keys":
-    /// the key of personal accounts must not sign for a tenant.
+    /// "The application should use the `issuer` property returned from the keys endpoint to restrict the scope of
+    /// keys": the key of personal accounts must not sign for a tenant.
     fn usable(&self, jwk: Jwk, issuer: &str) -> Option<(String, RsaPublicKeyComponents<Vec<u8>>)> {
         let is = |value: Option<String>, wanted: &str| value.is_none_or(|value| value == wanted);
         let key_issuer = jwk.issuer.map(|issuer| issuer.replace("{tenantid}", &self.tenant));

@@ -1,8 +1,8 @@
 //! Who is calling, and what they may do: the one place that decides.
 //!
-//! Owns: callers, the rights that routes ask for, and who has which. Must not know: routes, headers, status codes. `token`
-//! checks what a caller shows, against the published `keys`; `permissions` reads what the platform allows to a user.
-//! Nobody's rights follow from a token alone, but for applications, whose roles Entra ID itself grants.
+//! Owns: callers, the rights that routes ask for, and who has which. Must not know: routes, status codes. `token` checks
+//! what a caller shows, against the published `keys`; `permissions` reads what the platform allows to a user. A token
+//! says who somebody is; what they may do follows from it for applications alone, whose roles Entra ID itself grants.
 
 mod keys;
 mod permissions;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use self::{
     permissions::{Manageable, Permissions, Rights},
-    token::{Entra, TokenError, Tokens},
+    token::{Entra, TokenError, Tokens, guid},
 };
 use crate::{
     domain::OrgId,
@@ -73,7 +73,7 @@ pub enum Right {
     Resolve,
     /// To write, as a workflow does, which mapping an organization has.
     SetMapping,
-    /// To see an external system's customers, with the credentials of the organization, or the MSP's own if there is none.
+    /// To see an external system's customers, with the organization's credentials, or the MSP's own if there is none.
     Discover,
     /// To store a credential of the organization, or of the MSP itself if there is none.
     ManageSecrets,
@@ -91,12 +91,12 @@ impl Right {
                 "canExecuteWorkflows or canManageConfig permission required to resolve integration mappings"
             }
             Self::Discover => {
-                "canManageConfig permission on the organization in orgId required to list external organizations, and a \
-                 user of the MSP; without orgId an MSP administrator"
+                "canManageConfig permission on the organization in orgId, as a user of the MSP, required to list \
+                 external organizations; without orgId an MSP administrator"
             }
             Self::ManageSecrets => {
-                "canManageConfig permission on the organization in scope required to store its credentials, and a user of \
-                 the MSP; for scope global an MSP administrator"
+                "canManageConfig permission on the organization in scope, as a user of the MSP, required to store its \
+                 credentials; for scope global an MSP administrator"
             }
         }
     }

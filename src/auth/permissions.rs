@@ -1,7 +1,7 @@
 //! What the platform allows to a user: the tables `Users` and `UserPermissions`, read only.
 //!
-//! Anything but a clear yes is a no: no row, no property, or one that is not a boolean. A store that does not answer is an
-//! error, never a right.
+//! Anything but a clear yes is a no: no row, no property, or one that is not a boolean. A store that does not answer is
+//! an error, never a right.
 
 use std::{sync::Arc, time::Duration};
 
@@ -112,7 +112,7 @@ impl Permissions {
         Ok(Rights { user, permission })
     }
 
-    /// The organizations whose mappings a user may manage. Reads one partition, which holds that user's permissions alone.
+    /// The organizations whose mappings a user may manage. Reads one partition, that of the user's own permissions.
     ///
     /// # Errors
     /// The store is unavailable.

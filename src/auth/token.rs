@@ -2,10 +2,10 @@
 //!
 //! Owns: the format, the signature, the claims. Must not know: what the caller may do. Start with [`Tokens::caller`].
 //!
-//! ring checks the signature and serde reads the claims; there is no JWT crate between them. `jsonwebtoken` 11 was read and
-//! left out: its cryptography is a process-wide setting that panics where it was not made, it takes no other clock than the
-//! system's, and what makes a token one of this tenant (issuer and tenant together, what kind of caller, no claim twice)
-//! has to be checked beside it anyway. One algorithm and one key type leave nothing to negotiate.
+//! ring checks the signature and serde reads the claims; there is no JWT crate between them. `jsonwebtoken` 11 was read
+//! and left out: its cryptography is a process-wide setting that panics where it was not made, it takes no other clock
+//! than the system's, and what makes a token one of this tenant (issuer and tenant together, what kind of caller, no
+//! claim twice) has to be checked beside it anyway. One algorithm and one type of key leave nothing to negotiate.
 //!
 //! Reasons are constants, so that nothing of a token can get into a log or an answer. Claims as in
 //! <https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>.
@@ -53,6 +53,11 @@ impl Entra {
     }
 }
 
+/// A GUID as the portal shows it, 36 characters with hyphens; `Uuid` alone takes other spellings, URNs among them.
+pub fn guid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|guid| guid.to_string().eq_ignore_ascii_case(text))
+}
+
 /// Why there is no caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -70,7 +75,7 @@ impl TokenError {
     /// What `WWW-Authenticate` says (RFC 6750, section 3), if the caller can do something about it.
     pub fn challenge(self) -> Option<String> {
         match self {
-            // "If the request lacks any authentication information, the resource server SHOULD NOT include an error code."
+            // "If the request lacks any authentication information", there is no error code (section 3.1).
             Self::Missing => Some("Bearer".to_owned()),
             Self::Invalid(reason) => Some(format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"")),
             Self::Unavailable => None,
@@ -127,8 +132,9 @@ impl Tokens {
     pub fn new(entra: &Entra, clock: Clock) -> Result<Self, String> {
         let keys = Arc::new(Keys::new(&entra.authority, entra.tenant_id, Arc::clone(&clock))?);
         let mut audiences = vec![entra.audience.clone()];
-        // Version 2 tokens carry the client id, version 1 tokens the Application ID URI, `api://` and that id by default.
-        if let Ok(client_id) = Uuid::try_parse(&entra.audience) {
+        // Version 2 tokens carry the client id, version 1 tokens the Application ID URI, by default `api://` and that
+        // id.
+        if let Some(client_id) = guid(&entra.audience) {
             audiences = vec![client_id.to_string(), format!("api://{client_id}")];
         }
         let tenant = entra.tenant_id.to_string();
@@ -219,15 +225,15 @@ enum Kind {
     Application,
 }
 
-/// Whether a token is a user's or an application's. An ID token is neither, though this service may well be its audience:
-/// it says to a client who signed in there, and gives nobody access to anything.
+/// Whether a token is a user's or an application's. An ID token is neither, though this service may well be its
+/// audience: it tells a client who signed in there, and gives nobody access to anything.
 ///
-/// - `scp` is "only included for user tokens" and not in ID tokens at all. Which scope it is does not matter here: this API
+/// - `scp` is "only included for user tokens" and not in ID tokens at all. Which scope it is does not matter: this API
 ///   is its audience, and what the user may do stands in the permission tables.
-/// - `idtyp` "is the most accurate way for an API to determine if a token is an app token or an app+user token"; it is `app`
-///   there, only in access tokens, and optional.
-/// - Without it an application is who has `roles` (those of an ID token are its user's), names a client as access tokens do
-///   (`azp`, `appid`) and is its own subject: for a user `sub` is "a pairwise identifier" and never the `oid`.
+/// - `idtyp` "is the most accurate way for an API to determine if a token is an app token or an app+user token"; it is
+///   `app` there, only in access tokens, and optional.
+/// - Without it an application is who has `roles` (those of an ID token are its user's), names a client as access
+///   tokens do (`azp`, `appid`) and is its own subject: for a user `sub` is "a pairwise identifier", never the `oid`.
 /// - An application without roles is refused: any application of the tenant gets such a token unless this one requires
 ///   assignment.
 fn kind(

@@ -50,7 +50,7 @@ pub struct Provider {
     pub mood: Arc<Mutex<Mood>>,
     /// What is published, as JWK.
     pub keys: Arc<Mutex<Vec<Value>>>,
-    /// Documents sent or refused: two for one good read.
+    /// How often the discovery document was asked for, and how often the keys.
     pub discoveries: Arc<AtomicUsize>,
     pub reads: Arc<AtomicUsize>,
     pub now: Arc<AtomicI64>,

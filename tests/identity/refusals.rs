@@ -27,12 +27,12 @@ impl Check {
     }
 
     #[track_caller]
-    fn is_user(outcome: Result<Caller, TokenError>) {
-        assert_eq!(outcome, Ok(Caller::User { id: USER.to_owned() }));
+    fn is_user(outcome: &Result<Caller, TokenError>) {
+        assert_eq!(outcome, &Ok(Caller::User { id: USER.to_owned() }));
     }
 
     async fn accepts(&self, parts: &Parts) {
-        Self::is_user(self.text(&parts.token()).await);
+        Self::is_user(&self.text(&parts.token()).await);
     }
 
     async fn refuses(&self, parts: &Parts, reason: &str) {
@@ -62,7 +62,7 @@ async fn a_good_token_is_its_users() {
     check.accepts(&check.user().with("idtyp", "user")).await;
     let token = check.user().token();
     for header in [format!("bearer {token}"), format!("BEARER  {token} ")] {
-        Check::is_user(check.tokens.caller(Some(&header)).await);
+        Check::is_user(&check.tokens.caller(Some(&header)).await);
     }
     // The roles of a user are not those of an application.
     check.accepts(&check.user().with("roles", json!(["Workflows.Execute"]))).await;
@@ -198,9 +198,16 @@ async fn issuer_tenant_and_audience_are_ours() {
         check.refuses(&check.user().without(claim), claim).await;
     }
 
+    // A URN is not the GUID in it.
+    let urn = check.provider.tokens_for(&format!("urn:uuid:{AUDIENCE}"));
+    let outcome = check.provider.caller(&urn, &check.user()).await;
+    assert_eq!(outcome, Err(TokenError::Invalid("aud is another service")));
+    let capitals = check.provider.tokens_for(&AUDIENCE.to_uppercase());
+    Check::is_user(&check.provider.caller(&capitals, &check.user()).await);
+
     // An Application ID URI is taken as it is set, and does not stand for a client id.
     let uri = check.provider.tokens_for("api://crosswalk");
-    Check::is_user(check.provider.caller(&uri, &check.user().with("aud", "api://crosswalk")).await);
+    Check::is_user(&check.provider.caller(&uri, &check.user().with("aud", "api://crosswalk")).await);
     for aud in [AUDIENCE, "api://api://crosswalk", "API://CROSSWALK", "crosswalk"] {
         let outcome = check.provider.caller(&uri, &check.user().with("aud", aud)).await;
         assert_eq!(outcome, Err(TokenError::Invalid("aud is another service")), "{aud}");
@@ -324,7 +331,8 @@ async fn an_id_that_no_key_can_hold_is_no_caller() {
 fn challenges() {
     let challenge = |error: TokenError| error.challenge().unwrap_or_default();
     insta::assert_snapshot!(challenge(TokenError::Missing), @"Bearer");
-    insta::assert_snapshot!(challenge(TokenError::Invalid("exp has passed")), @r#"Bearer error="invalid_token", error_description="exp has passed""#);
+    let expired = challenge(TokenError::Invalid("exp has passed"));
+    insta::assert_snapshot!(expired, @r#"Bearer error="invalid_token", error_description="exp has passed""#);
     assert_eq!(TokenError::Unavailable.challenge(), None);
 }
 

@@ -140,7 +140,7 @@ async fn allowed(auth: &Auth, caller: &Caller) -> Vec<(&'static str, Vec<Right>)
             match auth.authorize(Some(caller), right, organization.as_ref()).await {
                 Ok(_) => rights.push(right),
                 Err(Denied::Forbidden(reason)) => {
-                    assert!(reason.contains("required") || reason.contains("may"), "{reason}")
+                    assert!(reason.contains("required") || reason.contains("may"), "{reason}");
                 }
                 Err(error) => panic!("{error:?}"),
             }

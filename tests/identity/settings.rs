@@ -72,6 +72,7 @@ fn an_authority_is_a_host_and_nothing_else() {
         "https://login.microsoftonline.com/#x",
         "https://user:password@login.microsoftonline.com",
         "https://user@login.microsoftonline.com",
+        "",
         " ",
     ] {
         let settings =

@@ -6,7 +6,12 @@ use std::{
     path::PathBuf,
 };
 
-use crate::{azure::IdentityEnvironment, outbound::HostMap, tables::AzureAccount};
+use crate::{
+    auth::{self, Entra},
+    azure::IdentityEnvironment,
+    outbound::HostMap,
+    tables::AzureAccount,
+};
 
 /// Where the embedded store is kept unless `CROSSWALK_DATA_DIR` says otherwise.
 const DATA_DIR: &str = "data";
@@ -15,6 +20,8 @@ const PORT: u16 = 7071;
 
 /// The folder of manifests unless `CROSSWALK_INTEGRATIONS_DIR` says otherwise.
 const INTEGRATIONS_DIR: &str = "integrations";
+/// Where the tenants of Azure's global cloud sign in.
+const AUTHORITY: &str = "https://login.microsoftonline.com";
 
 /// Reads one setting; none if it is not set. A trait object in tests is a map.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -97,6 +104,66 @@ impl Rows {
 
     fn embedded(environment: Environment<'_>) -> Self {
         Self::Embedded(environment("CROSSWALK_DATA_DIR").unwrap_or_else(|| DATA_DIR.to_owned()).into())
+    }
+}
+
+/// How callers are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    Entra(Entra),
+    /// Everybody is who they say and may do everything; on a developer's machine only.
+    Development,
+}
+
+impl Identity {
+    /// # Errors
+    /// The settings that are wrong, all of them.
+    pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        match environment("CROSSWALK_AUTH").as_deref() {
+            None | Some("entra") => Self::entra(environment),
+            Some("development") => match Server::development_in_azure(environment) {
+                None => Ok(Self::Development),
+                Some(wrong) => Err(InvalidSettings(vec![wrong])),
+            },
+            Some(other) => Err(InvalidSettings(vec![format!(
+                "CROSSWALK_AUTH: expected `entra` or `development`, not '{}'",
+                other.escape_debug()
+            )])),
+        }
+    }
+
+    fn entra(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        let mut wrong = Vec::new();
+        let mut expected = |setting: &str, what: &str, value: Option<&str>| {
+            wrong.push(match value {
+                None => format!("{setting}: not set; expected {what}"),
+                Some(value) => format!("{setting}: expected {what}, not '{}'", value.escape_debug()),
+            });
+        };
+        let tenant = environment("AZURE_TENANT_ID");
+        let tenant_id = tenant.as_deref().and_then(auth::guid);
+        if tenant_id.is_none() {
+            expected("AZURE_TENANT_ID", "the GUID of the tenant whose users call", tenant.as_deref());
+        }
+        let audience = environment("CROSSWALK_AUDIENCE").or_else(|| environment("AZURE_CLIENT_ID"));
+        let is_audience =
+            |text: &String| (1..=500).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !audience.as_ref().is_some_and(is_audience) {
+            let what = "the client id of this API, here or in AZURE_CLIENT_ID, or its Application ID URI";
+            expected("CROSSWALK_AUDIENCE", what, audience.as_deref());
+        }
+        let authority = environment("AZURE_AUTHORITY_HOST").unwrap_or_else(|| AUTHORITY.to_owned());
+        let authority_url = Entra::authority(&authority);
+        if authority_url.is_none() {
+            let what = "https:// and the host where the tenant signs in (http:// on loopback only)";
+            expected("AZURE_AUTHORITY_HOST", what, Some(&authority));
+        }
+        match (tenant_id, audience, authority_url) {
+            (Some(tenant_id), Some(audience), Some(authority)) if wrong.is_empty() => {
+                Ok(Self::Entra(Entra { tenant_id, audience, authority }))
+            }
+            _ => Err(InvalidSettings(wrong)),
+        }
     }
 }
 

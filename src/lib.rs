@@ -22,6 +22,8 @@ pub mod tables;
 
 /// What changed, who did it, from what to what.
 pub mod audit;
+/// Who is calling, and what they may do.
+pub mod auth;
 /// What a workflow holds.
 pub mod context;
 /// Listing the organizations of external systems, from memory where possible.

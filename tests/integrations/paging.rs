@@ -4,14 +4,13 @@
 use std::{
     ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
 };
 
-use crosswalk::{domain::ExternalOrganization, integrations::FailureClass};
+use crosswalk::domain::ExternalOrganization;
 use serde_json::{Value, json};
 
 use crate::{
-    subject::{QUICK, Subject},
+    subject::Subject,
     system::{Asked, Reply, System},
 };
 
@@ -38,10 +37,10 @@ pub const PAGES: &str = "{type: page_number, page_param: page, start_page: 1, to
 const TOTAL: &str = "{type: page_number, page_param: page, start_page: 1, total_path: /total}";
 const MORE: &str = "{type: page_number, page_param: page, start_page: 1, has_more_path: /more}";
 pub const OFFSET: &str = "{type: offset, offset_param: page, total_path: /total}";
-const CURSOR: &str = "{type: cursor, cursor_param: page, cursor_path: /next}";
+pub const CURSOR: &str = "{type: cursor, cursor_param: page, cursor_path: /next}";
 const CURSOR_MORE: &str = "{type: cursor, cursor_param: page, cursor_path: /next, has_more_path: /more}";
 const LAST: &str = "{type: cursor, cursor_param: page, last_record_path: /id}";
-const LINK: &str = "{type: json_link, next_url_path: /next}";
+pub const LINK: &str = "{type: json_link, next_url_path: /next}";
 
 /// The ids, or the message; where `page` (empty if it is not in the query) has no answer, the test fails.
 async fn listed(paginator: &str, pages: &[(&str, Value)]) -> Result<String, String> {
@@ -76,8 +75,11 @@ fn expect(context: &str, result: &Result<String, String>, expected: &str) {
     }
 }
 
+/// What is wrong, the paginator, its pages, and what comes of it.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, Value)], &'a str);
+
 /// Expected: ids, or `! ` and a part of the message.
-async fn table(cases: &[(&str, &str, &[(&str, Value)], &str)]) {
+async fn table(cases: &[Case<'_>]) {
     for (what, paginator, pages, expected) in cases {
         expect(what, &listed(paginator, pages).await, expected);
     }
@@ -428,7 +430,7 @@ async fn more_and_cursors_that_are_wrong() {
 
 #[tokio::test]
 async fn a_link_header_among_others() {
-    let link = "<https://api.example.com/v1/orgs?page=1>; rel=\"first\", </v1/orgs?page=2&q=a,b>; rel=\"next\"; title=\"a, b\"";
+    let link = "<https://api.example.com/v1/orgs?page=1>; rel=\"first\", </v1/orgs?page=2&q=a,ü>; rel=\"next\"; title=\"a, b\"";
     let pages =
         [("", page(1..3, json!({"link": link}))), ("2", page(3..4, json!({"link": "</v1/orgs>; rel=\"first\""})))];
     assert_eq!(listed("{type: header_link}", &pages).await.unwrap(), "1 2 3");
@@ -445,33 +447,6 @@ async fn growing_cursors_with_ever_the_same_or_no_records_end() {
         assert!(failure.message.contains(expected), "{failure}");
         assert!(system.asked().len() <= 11);
     }
-}
-
-/// A list without an end: one new organization a page.
-async fn endless() -> System {
-    System::start(|asked| {
-        let id = asked.number("page").unwrap_or(0) + 1;
-        Reply::json(&page(id..id + 1, json!({"next": id})))
-    })
-    .await
-}
-
-#[tokio::test]
-#[ignore = "10,000 requests"]
-async fn no_list_has_more_than_10_000_pages() {
-    let timing = crosswalk::integrations::runner::Timing { list: Duration::from_mins(5), ..QUICK };
-    let system = endless().await;
-    let failure = Subject::new(&manifest(CURSOR), &[], &system).with_timing(timing).list().await.unwrap_err();
-    insta::assert_snapshot!(failure, @"the list cannot be read to its end: it has more than 10000 pages");
-    assert_eq!(system.asked().len(), 10_000);
-}
-
-#[tokio::test]
-async fn an_endless_list_ends_at_its_deadline() {
-    let timing = crosswalk::integrations::runner::Timing { list: Duration::from_millis(150), ..QUICK };
-    let system = endless().await;
-    let failure = Subject::new(&manifest(CURSOR), &[], &system).with_timing(timing).list().await.unwrap_err();
-    assert!(matches!(failure.class, FailureClass::Timeout | FailureClass::RateLimited), "{failure}");
 }
 
 #[tokio::test]

@@ -10,13 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use crosswalk::integrations::{FailureClass, runner::Timing};
 use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::sync::{Barrier, watch};
 
 use crate::{
-    paging::{OFFSET, PAGES, ids, manifest, page},
-    subject::Subject,
+    paging::{CURSOR, LINK, OFFSET, PAGES, ids, manifest, page},
+    subject::{QUICK, Subject},
     system::{Reply, System},
 };
 
@@ -136,4 +137,44 @@ async fn pages_that_were_guessed_wrong_give_their_turns_back() {
     })
     .await;
     assert_eq!(Subject::new(&manifest(OFFSET), &[], &system).list().await.unwrap().len(), 9);
+}
+
+/// A list without an end: one new organization a page.
+async fn endless() -> System {
+    System::start(|asked| {
+        let id = asked.number("page").unwrap_or(0) + 1;
+        Reply::json(&page(id..id + 1, json!({"next": id})))
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "10,000 requests"]
+async fn no_list_has_more_than_10_000_pages() {
+    let timing = Timing { list: Duration::from_mins(5), ..QUICK };
+    let system = endless().await;
+    let failure = Subject::new(&manifest(CURSOR), &[], &system).with_timing(timing).list().await.unwrap_err();
+    insta::assert_snapshot!(failure, @"the list cannot be read to its end: it has more than 10000 pages");
+    assert_eq!(system.asked().len(), 10_000);
+}
+
+#[tokio::test]
+async fn an_endless_list_ends_at_its_deadline() {
+    let timing = Timing { list: Duration::from_millis(150), ..QUICK };
+    let system = endless().await;
+    let failure = Subject::new(&manifest(CURSOR), &[], &system).with_timing(timing).list().await.unwrap_err();
+    assert!(matches!(failure.class, FailureClass::Timeout | FailureClass::RateLimited), "{failure}");
+}
+
+#[tokio::test]
+async fn a_link_to_an_address_inside_is_not_followed() {
+    let inside = Arc::new(Mutex::new(String::new()));
+    let link = Arc::clone(&inside);
+    let system = System::start(move |_| Reply::json(&page(0..1, json!({"next": *link.lock().unwrap()})))).await;
+    *inside.lock().unwrap() = format!("http://{}/v1/orgs?page=2", system.address());
+    // Whatever the manifest allows.
+    let text = manifest(LINK).replace("auth:", "allowed_hosts: ['*'], auth:");
+    let failure = Subject::new(&text, &[], &system).list().await.unwrap_err();
+    assert!(failure.message.starts_with("host 127.0.0.1 is linked to by the answer"), "{failure}");
+    assert_eq!(system.asked().len(), 1);
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use proptest::{
@@ -199,7 +200,8 @@ impl Model {
         if more {
             body["next"] = link;
         }
-        let reply = Reply::json(&body);
+        // Pages that are asked for side by side arrive in any order.
+        let reply = Reply::json(&body).after(Duration::from_millis((at * 7 % 4) as u64));
         match (self.kind, more) {
             (HeaderLink, true) => reply.header("link", &format!("</v1/orgs?at={next}&size={size}>; rel=\"next\"")),
             _ => reply,

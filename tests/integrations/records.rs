@@ -332,7 +332,7 @@ async fn an_organization_without_details_is_not_left_out_silently() {
 
 #[tokio::test]
 async fn answers_that_are_too_long_broken_off_or_late() {
-    let endless = || stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 65_536]))).boxed();
+    let endless = || stream::repeat(Bytes::from(vec![b' '; 65_536])).map(Ok).boxed();
     let drip = || {
         stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -330,7 +330,7 @@ mod tests {
         let next = |texts: &[&str]| {
             let mut headers = HeaderMap::new();
             for text in texts {
-                headers.append(LINK, HeaderValue::from_str(text).unwrap());
+                headers.append(LINK, HeaderValue::from_bytes(text.as_bytes()).unwrap());
             }
             next_link(&headers)
         };

@@ -2,5 +2,9 @@
 //! document them, and ones that misbehave on purpose.
 
 mod catalogue;
+mod paging;
+mod paging_pace;
+mod paging_properties;
+mod records;
 mod subject;
 mod system;

@@ -23,6 +23,8 @@ pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Value,
+    /// The manifest says that there is nothing in it.
+    pub ignored: bool,
 }
 
 /// What an answer means.

@@ -154,7 +154,12 @@ impl Connection {
                             Verdict::Fail(Failure { class: FailureClass::Authentication, ..failure })
                         }
                         Verdict::Good(body) => {
-                            return Ok(Answer { status: incoming.status, headers: incoming.headers, body });
+                            return Ok(Answer {
+                                status: incoming.status,
+                                headers: incoming.headers,
+                                body,
+                                ignored: false,
+                            });
                         }
                         other => other,
                     }
@@ -194,13 +199,19 @@ impl Connection {
                     let filters = &self.manifest.error_handler.response_filters;
                     match answer::judge(&incoming, self.manifest.decoder, filters) {
                         Verdict::Good(body) => {
-                            return Ok(Answer { status: incoming.status, headers: incoming.headers, body });
+                            return Ok(Answer {
+                                status: incoming.status,
+                                headers: incoming.headers,
+                                body,
+                                ignored: false,
+                            });
                         }
                         Verdict::Empty => {
                             return Ok(Answer {
                                 status: incoming.status,
                                 headers: incoming.headers,
                                 body: serde_json::Value::Null,
+                                ignored: true,
                             });
                         }
                         verdict => (verdict, secrets),

@@ -3,7 +3,7 @@
 //! The list is complete and without duplicates, or it is an error: whatever a system does, what is not sure to be all of it
 //! is never shown as all of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use futures::{StreamExt, future::BoxFuture, stream};
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::{
     domain::ExternalOrganization,
     integrations::{
         Failure,
-        manifest::{Hydrate, ListOrganizations},
+        manifest::{Hydrate, ListOrganizations, Paginator},
     },
 };
 
@@ -55,7 +55,10 @@ async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instan
     let allowed = &connection.manifest.allowed_hosts;
     let fetch = |place| page(connection, list, deadline, place);
     let (mut ahead, mut predicted) = (stream::empty().boxed(), Vec::new().into_iter());
-    let (mut progress, mut seen, mut all) = (Progress::default(), HashSet::new(), Vec::new());
+    let (mut progress, mut all) = (Progress::default(), Vec::new());
+    // Identity of every record → number of the page that it came on first.
+    let mut seen = HashMap::new();
+    let mut moved = 0_u64;
     let mut place = Place::First;
     loop {
         // A page that was fetched before its turn, if it is the right one; what was predicted decides nothing.
@@ -63,6 +66,8 @@ async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instan
             ahead.next().await.ok_or_else(|| incomplete("a page was lost"))??
         } else {
             predicted = Vec::new().into_iter();
+            // Nobody waits for those under way any more, but they would keep their turns.
+            ahead = stream::empty().boxed();
             fetch(place.clone()).await?
         };
         progress.pages += 1;
@@ -75,8 +80,13 @@ async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instan
         }
         let (before, empty) = (all.len(), page.records.is_empty());
         for record in page.records {
-            if seen.insert(records::identity(&record, &list.mapping)) {
-                all.push(record);
+            match seen.entry(records::identity(&record, &list.mapping)) {
+                Entry::Vacant(entry) => {
+                    entry.insert(progress.pages);
+                    all.push(record);
+                }
+                Entry::Occupied(entry) if *entry.get() < progress.pages => moved += 1,
+                Entry::Occupied(_) => {}
             }
         }
         // Judged by all records, not by those that count: a repeated page of others would go round for ever.
@@ -100,6 +110,15 @@ async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instan
             all.len()
         )));
     }
+    // Pages are cut by position: what moved to a later one may have let something else slip to an earlier one, which only a
+    // count of all would show.
+    let by_position = matches!(list.paginator, Paginator::PageNumber { .. } | Paginator::Offset { .. });
+    if by_position && moved > 0 && progress.announced.is_none() {
+        return Err(incomplete(format!(
+            "{moved} organizations came again on a later page: the list changed meanwhile or has no fixed order, so that \
+             others may have been skipped; try again"
+        )));
+    }
     Ok(all)
 }
 
@@ -117,7 +136,11 @@ fn page<'a>(
         };
         let (call, mut answer) = connection.request(Purpose::general(deadline), make).await?;
         let decoder = connection.manifest.decoder;
-        let records = records::select(&answer.body, &list.record_selector, decoder, place == Place::First)?.to_vec();
+        let records = if answer.ignored {
+            Vec::new()
+        } else {
+            records::select(&answer.body, &list.record_selector, decoder, place == Place::First)?.to_vec()
+        };
         // They would be there twice while the page waits for its turn.
         if let Some(place) = answer.body.pointer_mut(list.record_selector.as_str()) {
             place.take();

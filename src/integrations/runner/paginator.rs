@@ -8,7 +8,7 @@ use reqwest::header::{HeaderMap, LINK};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{address, call::Call};
+use super::{address, call::Call, list::MAX_PAGES};
 use crate::integrations::{
     Failure, FailureClass,
     manifest::{HostPattern, Paginator, Pointer},
@@ -42,20 +42,21 @@ pub struct Progress {
     /// Records so far, with those that did not count.
     pub received: u64,
     pub pages: u64,
-    /// The least that was announced on any page: later ones may count organizations made meanwhile.
+    /// What the first page with a count announced: later ones may count organizations made meanwhile.
     pub announced: Option<u64>,
+    announced_pages: Option<u64>,
     empty: usize,
     seen: HashSet<String>,
 }
 
 /// Puts the place into the request.
 pub fn place(paginator: &Paginator, place: &Place, call: &mut Call) -> Result<(), Failure> {
+    let (size, mut size_param, size_body_path) = page_size(paginator);
     if let Place::Link(url) = place {
-        // The link says everything; a POST goes there with the same body.
+        // The link says everything that an address can say; a POST goes there with the same body.
         call.url = url.clone();
-        return Ok(());
+        size_param = None;
     }
-    let (size, size_param, size_body_path) = page_size(paginator);
     if let Some(size) = size {
         put(call, size_param, size_body_path, json!(size))?;
     }
@@ -116,14 +117,15 @@ pub fn next(
         Paginator::PageNumber { start_page, total_pages_path, total_path, has_more_path, .. } => {
             let number = if let Place::Number(number) = place { *number } else { u64::from(*start_page) };
             let next = Some(Place::Number(number + 1));
-            if let Some(pages) = announced(total_pages_path.as_ref(), page) {
-                let last = (number + 1).saturating_sub(u64::from(*start_page)) >= pages;
-                return match (last, empty) {
-                    (true, _) => Ok(None),
-                    (false, false) => Ok(next),
-                    (false, true) => {
-                        Err(incomplete(format!("{pages} pages were announced, but page {number} is empty")))
+            let read = (number + 1).saturating_sub(u64::from(*start_page));
+            if let Some(pages) = announced_pages(total_pages_path.as_ref(), read, page, progress)? {
+                // An empty list may have one page or none.
+                return match (pages == read, empty) {
+                    (_, true) if pages > 1 => {
+                        Err(incomplete(format!("{pages} pages are announced, but page {number} is empty")))
                     }
+                    (true, _) => Ok(None),
+                    (false, _) => Ok(next),
                 };
             }
             Ok(counted(total_path.as_ref(), more(has_more_path), page, progress)?.and(next))
@@ -175,8 +177,10 @@ fn counted(
     // Fewer than were received already is no count of all records.
     let total = announced(total, page).filter(|total| *total >= progress.received);
     if let Some(total) = total {
-        progress.announced = Some(progress.announced.map_or(total, |before| before.min(total)));
+        fallen(progress.announced, total, "organizations")?;
+        progress.announced.get_or_insert(total);
     }
+    let total = total.or(progress.announced).filter(|total| *total >= progress.received);
     match (total, more) {
         (Some(total), _) if progress.received == total => Ok(None),
         (Some(total), _) if empty => Err(incomplete(format!(
@@ -187,6 +191,37 @@ fn counted(
         (None, Some(true)) if empty => Err(incomplete("more organizations are announced, but a page is empty")),
         (None, None) if empty => Ok(None),
         _ => Ok(Some(())),
+    }
+}
+
+/// How many pages there are, by this page or an earlier one; `read` of them were read.
+fn announced_pages(
+    path: Option<&Pointer>,
+    read: u64,
+    page: &Page,
+    progress: &mut Progress,
+) -> Result<Option<u64>, Failure> {
+    // Fewer than were read already is no count of all pages.
+    let pages = announced(path, page).filter(|pages| *pages >= read);
+    if let Some(pages) = pages {
+        fallen(progress.announced_pages, pages, "pages")?;
+        progress.announced_pages = Some(pages);
+    }
+    let pages = progress.announced_pages.filter(|pages| *pages >= read);
+    match pages {
+        Some(pages) if pages > MAX_PAGES => Err(incomplete(format!("it has {pages} pages, more than {MAX_PAGES}"))),
+        pages => Ok(pages),
+    }
+}
+
+/// Where one is removed, all after it move up: the first one of the next page has moved to the one that was read already.
+fn fallen(before: Option<u64>, now: u64, what: &str) -> Result<(), Failure> {
+    match before {
+        Some(before) if now < before => Err(incomplete(format!(
+            "first {before} {what} were announced, then {now}: some were removed meanwhile, and others may have been \
+             skipped; try again"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -244,11 +279,11 @@ pub fn predicted(paginator: &Paginator, first: &Page) -> Vec<Place> {
             let pages = announced(total_pages_path.as_ref(), first)
                 .or_else(|| announced(total_path.as_ref(), first).map(|total| total.div_ceil(size)));
             let start = u64::from(*start_page);
-            (1..pages.unwrap_or(1).min(super::list::MAX_PAGES)).map(|page| Place::Number(start + page)).collect()
+            (1..pages.unwrap_or(1).min(MAX_PAGES)).map(|page| Place::Number(start + page)).collect()
         }
         Paginator::Offset { total_path, .. } => {
             let total = announced(total_path.as_ref(), first).unwrap_or(0);
-            let pages = total.div_ceil(size).min(super::list::MAX_PAGES);
+            let pages = total.div_ceil(size).min(MAX_PAGES);
             (1..pages).map(|page| Place::Offset(page * size)).collect()
         }
         _ => Vec::new(),
@@ -257,8 +292,9 @@ pub fn predicted(paginator: &Paginator, first: &Page) -> Vec<Place> {
 
 /// The `next` of RFC 8288 `Link` headers.
 fn next_link(headers: &HeaderMap) -> Option<String> {
-    headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|text| {
-        let mut rest = text;
+    // Not all of them write an address in ASCII; one that is skipped would end the list too early.
+    headers.get_all(LINK).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).find_map(|text| {
+        let mut rest = text.as_ref();
         // Targets are in angle brackets, and may hold the comma that separates links.
         while let Some((_, after)) = rest.split_once('<') {
             let (target, after) = after.split_once('>')?;
@@ -294,7 +330,7 @@ mod tests {
         let next = |texts: &[&str]| {
             let mut headers = HeaderMap::new();
             for text in texts {
-                headers.append(LINK, HeaderValue::from_str(text).unwrap());
+                headers.append(LINK, HeaderValue::from_bytes(text.as_bytes()).unwrap());
             }
             next_link(&headers)
         };
@@ -303,6 +339,7 @@ mod tests {
             "https://a/?p=2,3"
         );
         assert_eq!(next(&["<a>; rel=first, <b>; title=\"x\"; rel=next"]).unwrap(), "b");
+        assert_eq!(next(&["<https://a/?q=Zürich&p=2>; rel=next"]).unwrap(), "https://a/?q=Zürich&p=2");
         assert_eq!(next(&["<a>; rel=\"prev\"", "<b>; REL=\"last next\""]).unwrap(), "b");
         for none in ["", "<a>; rel=prev", "<>; rel=next", "<a; rel=next", "rel=next"] {
             assert_eq!(next(&[none]), None, "{none}");

@@ -25,9 +25,15 @@ pub fn select<'a>(body: &'a Value, selector: &Pointer, decoder: Decoder, first: 
         Some(record @ Value::Object(_)) if decoder == Decoder::Xml => Ok(std::slice::from_ref(record)),
         Some(Value::String(text)) if decoder == Decoder::Xml && text.is_empty() => Ok(&[]),
         Some(_) => Err(bad(format!("the answer has no array at '{selector}'"))),
-        None if !first || decoder == Decoder::Xml => Ok(&[]),
+        None if !first && body.is_object() => Ok(&[]),
+        None if decoder == Decoder::Xml && has_root(body, selector) => Ok(&[]),
         None => Err(bad(format!("the answer has nothing at '{selector}', where the organizations should be"))),
     }
+}
+
+/// Whether an XML document is the one that was meant: a web page can be XML, too, and has no organizations either.
+fn has_root(body: &Value, selector: &Pointer) -> bool {
+    selector.as_str().split('/').nth(1).is_some_and(|root| body.get(root).is_some())
 }
 
 /// Whether a record counts.

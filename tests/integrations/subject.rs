@@ -55,7 +55,8 @@ impl Subject {
 }
 
 pub fn load(manifest: &str) -> Manifest {
-    let id = manifest.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+    let document: serde_json::Value = serde_saphyr::from_str(manifest).unwrap();
+    let id = document["id"].as_str().unwrap();
     Manifest::load(&format!("{id}.yaml"), manifest).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 

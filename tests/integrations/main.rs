@@ -1,6 +1,11 @@
 //! Integrations that manifests describe, against external systems on this machine: well-behaved ones as their vendors
 //! document them, and ones that misbehave on purpose.
 
+mod addresses;
+mod auth;
 mod catalogue;
+mod client;
+mod errors;
+mod secrets;
 mod subject;
 mod system;

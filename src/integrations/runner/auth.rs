@@ -58,6 +58,11 @@ enum Reading {
     },
 }
 
+/// Whether a request may hold what only a login tells.
+pub fn login_saves(auth: &Auth) -> bool {
+    matches!(auth, Auth::SessionToken { save, .. } if !save.is_empty())
+}
+
 /// What a request for a token looks like.
 pub fn token_source(auth: &Auth, overrides: TokenOverrides<'_>, scope: &Scope<'_>) -> Result<TokenSource, Failure> {
     let fetched = |key: TokenKey, call: Call, reading| Ok(TokenSource::Fetched(Box::new(Fetch { key, call, reading })));
@@ -147,6 +152,7 @@ fn token_call(url: &Template, scope: &Scope<'_>) -> Result<Call, Failure> {
         headers: call::default_headers(Decoder::Json),
         body: None,
         repeatable: true,
+        needs_body: true,
     })
 }
 
@@ -229,7 +235,7 @@ pub fn apply(auth: &Auth, token: Option<&Arc<Token>>, scope: &Scope<'_>, call: &
         Auth::None => {}
         Auth::ApiKey { headers, query } => {
             call::add_headers(&mut call.headers, headers, scope)?;
-            call::add_query(&mut call.url, query, scope)?;
+            call::set_query(&mut call.url, query, scope)?;
         }
         Auth::Bearer { token } => {
             call.headers.insert(AUTHORIZATION, secret_header(&format!("Bearer {}", token.text(scope)?))?);

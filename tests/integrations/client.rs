@@ -87,7 +87,7 @@ async fn what_the_system_says_of_the_organization_is_not_trusted() {
         let system = tenants(tenant).await;
         let client = Subject::new(&manifest(TENANTS), &[("secret", "s")], &system).client("t-1").await.unwrap();
         let failure = client.get("/x", &[]).await.unwrap_err();
-        assert_eq!(failure.class, FailureClass::Configuration, "{region}: {failure}");
+        assert_eq!(failure.class, Configuration, "{region}: {failure}");
         assert_eq!(system.asked().len(), 1, "{region}");
     }
 }

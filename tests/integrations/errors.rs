@@ -327,9 +327,11 @@ async fn nobody_waits_longer_than_its_own_time() {
 async fn nobody_there() {
     let system = System::start(|_| one_page()).await;
     let subject = Subject::new(&manifest(PLAIN), &[], &system);
+    let address = system.address();
     drop(system);
-    while tokio::net::TcpListener::bind("127.0.0.1:0").await.is_err() {}
-    tokio::task::yield_now().await;
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
     let failure = subject.list().await.unwrap_err();
     assert_eq!((failure.class, failure.http_status), (FailureClass::Unreachable, None), "{failure}");
     assert_eq!(subject.test("1").await.unwrap().class, FailureClass::Unreachable);

@@ -369,8 +369,9 @@ impl Connection {
     }
 
     /// A failure or a name that the system had a part in, without the credentials that it was ever sent or gave out.
-    pub fn redact(&self, failure: Failure) -> Failure {
-        Failure { message: self.redact_text(&failure.message), ..failure }
+    pub fn redact(&self, mut failure: Failure) -> Failure {
+        failure.message = self.redact_text(&failure.message);
+        failure
     }
 
     pub fn redact_text(&self, text: &str) -> String {

@@ -63,31 +63,61 @@ fn encoded(text: &str) -> Vec<String> {
 
 /// What follows the secret at the begin of `text`, whatever the case and the spelling of each character.
 fn strip<'a>(text: &'a str, secret: &str) -> Option<&'a str> {
-    secret.chars().try_fold(text, skip)
+    // Almost always the first character tells.
+    let (first, wanted) = (text.chars().next()?, secret.chars().next()?);
+    if !first.eq_ignore_ascii_case(&wanted) && !matches!(first, '%' | '\\' | '&' | '+') {
+        return None;
+    }
+    let mut rests = vec![text];
+    for c in secret.chars() {
+        // A percent sign may be one, or the begin of an encoded one: both are followed.
+        rests = rests.into_iter().flat_map(|text| skip(text, c)).collect();
+        rests.sort_unstable_by_key(|rest| rest.len());
+        rests.dedup_by_key(|rest| rest.len());
+        if rests.is_empty() {
+            return None;
+        }
+    }
+    rests.first().copied()
 }
 
-fn skip(text: &str, c: char) -> Option<&str> {
+/// What follows the character, in each way that it can be meant: itself, in a URL, in JSON, in HTML.
+fn skip(text: &str, c: char) -> Vec<&str> {
     let mut chars = text.chars();
-    if chars.next()?.eq_ignore_ascii_case(&c) {
-        return Some(chars.as_str());
+    let Some(first) = chars.next() else { return Vec::new() };
+    let mut rests = Vec::new();
+    if first.eq_ignore_ascii_case(&c) || (first, c) == ('+', ' ') {
+        rests.push(chars.as_str());
     }
-    match text.as_bytes()[0] {
-        b'%' => {
-            c.encode_utf8(&mut [0; 4]).bytes().try_fold(text, |text, byte| hex(text.strip_prefix('%')?, 2, byte.into()))
+    match first {
+        '%' => {
+            // A URL inside a URL is encoded twice.
+            for percent in ["%", "%25"] {
+                let mut bytes = [0; 4];
+                let mut bytes = c.encode_utf8(&mut bytes).bytes();
+                rests.extend(bytes.try_fold(text, |text, byte| hex_after(text, percent, 2, byte.into())));
+            }
         }
-        b'\\' => {
-            let rest = &text[1..];
+        // So is JSON inside JSON, hence any number of them.
+        '\\' => {
+            let rest = text.trim_start_matches('\\');
             let short = match c {
                 '\n' => 'n',
                 '\r' => 'r',
                 '\t' => 't',
                 same => same,
             };
-            let units = |rest, unit: &u16| hex(str::strip_prefix(rest, "\\u")?, 4, (*unit).into());
-            rest.strip_prefix(short).or_else(|| c.encode_utf16(&mut [0; 2]).iter().try_fold(text, units))
+            rests.extend(rest.strip_prefix(short));
+            rests.extend(text.strip_prefix("\\\\").filter(|_| c == '\\'));
+            rests.extend(text.strip_prefix("\\\\\\\\").filter(|_| c == '\\'));
+            let mut units = [0; 2];
+            let mut left = Some(text);
+            for unit in c.encode_utf16(&mut units) {
+                left = left.and_then(|text| hex_after(text.trim_start_matches('\\'), "u", 4, (*unit).into()));
+            }
+            rests.extend(left);
         }
-        b'+' if c == ' ' => Some(&text[1..]),
-        b'&' => {
+        '&' => {
             let names: &[&str] = match c {
                 '&' => &["&amp;", "&#38;", "&#x26;"],
                 '<' => &["&lt;", "&#60;", "&#x3c;"],
@@ -98,15 +128,16 @@ fn skip(text: &str, c: char) -> Option<&str> {
                 _ => &[],
             };
             let start = |name: &&&str| text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-            names.iter().find(start).map(|name| &text[name.len()..])
+            rests.extend(names.iter().find(start).map(|name| &text[name.len()..]));
         }
-        _ => None,
+        _ => {}
     }
+    rests
 }
 
 /// What follows a number of that many hexadecimal digits.
-fn hex(text: &str, digits: usize, value: u32) -> Option<&str> {
-    let (number, rest) = text.split_at_checked(digits)?;
+fn hex_after<'a>(text: &'a str, before: &str, digits: usize, value: u32) -> Option<&'a str> {
+    let (number, rest) = text.strip_prefix(before)?.split_at_checked(digits)?;
     (u32::from_str_radix(number, 16) == Ok(value)).then_some(rest)
 }
 
@@ -118,10 +149,12 @@ mod tests {
 
     #[test]
     fn whatever_the_spelling() {
-        let secret = "s\"e/c r&t\u{fc}+\u{1f511}~1";
+        let secret = "s\"e/c r&t\u{fc}+\u{1f511}~1%25\\";
         let secrets = Secrets::new([secret.to_owned()]);
         let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         let strict = percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let twice = percent_encoding::utf8_percent_encode(&strict, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let json = serde_json::json!(secret).to_string();
         let controls = percent_encoding::utf8_percent_encode(secret, percent_encoding::CONTROLS).to_string();
         let spelled = [
             secret.to_owned(),
@@ -129,16 +162,18 @@ mod tests {
             strict,
             form,
             controls,
-            serde_json::json!(secret).to_string(),
-            "s\\u0022e\\/c\\u0020r\\u0026t\\u00FC\\u002b\\ud83d\\udd11~1".to_owned(),
-            "s&quot;e&#x2F;c r&amp;t\u{fc}+\u{1f511}~1".to_owned(),
+            twice,
+            serde_json::json!(json).to_string(),
+            json,
+            "s\\u0022e\\/c\\u0020r\\u0026t\\u00FC\\u002b\\ud83d\\udd11~1%25\\\\".to_owned(),
+            "s&quot;e&#x2F;c r&amp;t\u{fc}+\u{1f511}~1%25\\".to_owned(),
             STANDARD.encode(secret),
             URL_SAFE_NO_PAD.encode(secret),
         ];
         for text in spelled {
             let told = secrets.redact(&format!("sent {text}, sorry"), 200);
             assert!(told.contains(REDACTED) && told.starts_with("sent ") && told.ends_with("sorry"), "{text}: {told}");
-            assert!(told.len() <= "sent \"[redacted]==\", sorry".len(), "{text}: {told}");
+            assert!(told.len() <= "sent \"\\\"[redacted]==\\\"\", sorry".len(), "{text}: {told}");
         }
         for before in ["", "u", "us", "use", "user", "user:"] {
             let told = secrets.redact(&STANDARD.encode(format!("{before}{secret}and more")), 200);

@@ -46,6 +46,11 @@ impl Token {
         let refresh_at = now.checked_add(used).unwrap_or(now + UNKNOWN_LIFETIME);
         Self { value: Secret::new(value), saved, refresh_at }
     }
+
+    #[cfg(test)]
+    pub fn used_for(&self) -> Duration {
+        self.refresh_at - Instant::now()
+    }
 }
 
 /// Names the request that fetches a token.

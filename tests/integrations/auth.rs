@@ -1,5 +1,4 @@
-//! Each authentication scheme against a system that looks at exactly what it gets, and the life of tokens: fetched once,
-//! shared by nobody, fetched once more when refused.
+//! Each authentication scheme against a system that looks at exactly what it gets.
 
 use std::sync::{
     Arc,
@@ -10,8 +9,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use crosswalk::integrations::{FailureClass, Integration};
-use futures::future::join_all;
+use crosswalk::integrations::FailureClass;
 use ring::signature::{self, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
@@ -21,7 +19,7 @@ use crate::{
     system::{Asked, Reply, System},
 };
 
-const SETTINGS: &[(&str, &str)] = &[("company", "acme"), ("key", "pub-1"), ("secret", "s3cr:t/ä+&=")];
+pub const SETTINGS: &[(&str, &str)] = &[("company", "acme"), ("key", "pub-1"), ("secret", "s3cr:t/ä+&=")];
 const HEADER_SETTINGS: &[(&str, &str)] = &[("company", "acme"), ("key", "pub-1"), ("secret", "s3cr:t/+&=\"")];
 
 fn decoded(asked: &Asked) -> String {
@@ -29,10 +27,12 @@ fn decoded(asked: &Asked) -> String {
     String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
 }
 
+/// Whether the right thing was sent.
+type Sent = fn(&Asked) -> bool;
+
 #[tokio::test]
 async fn fixed_credentials_go_where_the_manifest_says() {
-    type Check = fn(&Asked) -> bool;
-    let table: [(&str, Check); 6] = [
+    let table: [(&str, Sent); 6] = [
         ("{type: none}", |asked| asked.header("authorization").is_none() && asked.query.is_empty()),
         (
             "{type: api_key, headers: {ApiIntegrationCode: '{{config.key}}', Authorization: 'ApiToken {{config.secret}}', \
@@ -86,7 +86,7 @@ async fn a_missing_credential_is_told_and_nothing_is_sent() {
 }
 
 /// Gives out `t-1`, `t-2` … at `/token`, and answers with a page where the newest of them comes back.
-async fn tokens(answer: impl Fn(&str) -> Value + Send + Sync + 'static) -> (System, Arc<AtomicUsize>) {
+pub async fn tokens(answer: impl Fn(&str) -> Value + Send + Sync + 'static) -> (System, Arc<AtomicUsize>) {
     let valid = Arc::new(AtomicUsize::new(0));
     let issued = Arc::clone(&valid);
     let system = System::start(move |asked| {
@@ -111,7 +111,7 @@ async fn client_credentials_in_each_form() {
     let common = [("grant_type", "client_credentials")];
     let own = [("client_id", "pub-1"), ("client_secret", "s3cr:t/ä+&=")];
     let more = [("scope", "read write"), ("audience", "acme")];
-    let table: [(&str, Vec<(&str, &str)>, bool, bool); 5] = [
+    let table = [
         ("", [&common[..], &own].concat(), false, false),
         ("body_format: json", [&common[..], &own].concat(), true, false),
         ("client_authentication: basic", common.to_vec(), false, true),
@@ -155,11 +155,12 @@ async fn client_credentials_in_each_form() {
     }
 }
 
+type Check = fn(&Asked, &Value) -> bool;
+
 #[tokio::test]
 async fn session_logins_in_each_form() {
     let body = "body: {user: '{{config.key}}', password: '{{config.secret}}', number: 1}";
     let json = json!({"user": "pub-1", "password": "s3cr:t/ä+&=", "number": 1});
-    type Check = fn(&Asked, &Value) -> bool;
     let table: [(String, Check); 5] = [
         (body.to_owned(), |asked, json| {
             asked.json() == *json && asked.header("content-type") == Some("application/json")
@@ -310,7 +311,8 @@ fn encode(text: &str) -> String {
 }
 
 fn to_hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |number: u8| char::from(b"0123456789abcdef"[usize::from(number)]);
+    bytes.as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[tokio::test]
@@ -346,7 +348,8 @@ async fn signed_requests() {
             let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
             to_hex(ring::hmac::sign(&key, lines.as_bytes()))
         } else {
-            lines += &format!("\n{}\n{}", to_hex(Sha512::digest(&asked.body)), to_hex(Sha512::digest("")));
+            let hashes = [to_hex(Sha512::digest(&asked.body)), to_hex(Sha512::digest(""))];
+            lines = [lines.as_str(), &hashes[0], &hashes[1]].join("\n");
             to_hex(ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA512, key), lines.as_bytes()))
         };
         assert_eq!(decoded(asked), format!("DI1:{signature}"), "{variant} {request}");
@@ -357,230 +360,4 @@ async fn signed_requests() {
 fn httpdate(date: &str) -> bool {
     let at = chrono::DateTime::parse_from_rfc2822(date).unwrap();
     (chrono::Utc::now() - at.to_utc()).num_seconds().abs() < 60 && date.ends_with(" -0000")
-}
-
-const OAUTH: &str = "auth: {type: oauth2_client_credentials, token_url: 'https://id.example.com/token', \
-                     client_id: '{{config.key}}', client_secret: '{{config.secret}}'}";
-
-#[tokio::test]
-async fn many_requests_share_one_login_and_one_new_one_after_a_refusal() {
-    let (system, newest) = tokens(|token| json!({"access_token": token})).await;
-    let subject = Subject::new(&manifest(OAUTH), SETTINGS, &system);
-    let all = join_all((0..50).map(|_| subject.list())).await;
-    assert!(all.iter().all(Result::is_ok));
-    assert_eq!(system.count("/token"), 1);
-
-    // Somebody has ended the session.
-    newest.store(7, SeqCst);
-    let all = join_all((0..10).map(|_| subject.list())).await;
-    assert!(all.iter().all(Result::is_ok), "{all:?}");
-    assert_eq!(system.count("/token"), 2);
-}
-
-#[tokio::test]
-async fn other_settings_never_share_a_token() {
-    let system = System::start(|asked| {
-        if asked.path == "/token" {
-            let form = asked.form();
-            let field = |name| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap();
-            let token = format!("for {} {}", field("client_id"), field("client_secret"));
-            return Reply::json(&json!({"access_token": token}));
-        }
-        one_page()
-    })
-    .await;
-    let subject = Subject::new(&manifest(OAUTH), &[("key", "a"), ("secret", "1")], &system);
-    let others = [[("key", "b"), ("secret", "1")], [("key", "a"), ("secret", "2")], [("key", "a1"), ("secret", "x")]];
-    subject.list().await.unwrap();
-    for (number, settings) in others.iter().enumerate() {
-        let other = Subject::new(&manifest(OAUTH), settings, &system).settings;
-        subject.integration.list_organizations(&other).await.unwrap();
-        let asked = system.asked();
-        let wanted = format!("Bearer for {} {}", settings[0].1, settings[1].1);
-        assert_eq!(asked.last().unwrap().header("authorization"), Some(wanted.as_str()));
-        assert_eq!(system.count("/token"), number + 2);
-    }
-}
-
-#[tokio::test]
-async fn a_token_that_ends_amid_a_list_is_replaced() {
-    let system = System::start(|asked| {
-        let page = asked.number("page").unwrap_or(1);
-        let fresh = asked.header("authorization") == Some("Bearer new");
-        match asked.path.as_str() {
-            "/token" => Reply::json(&json!({"access_token": "old"})),
-            _ if page == 3 && !fresh => Reply::text("").status(401),
-            _ => {
-                let next = (page < 5).then(|| format!("?page={}", page + 1));
-                Reply::json(&json!({"items": [{"id": page, "name": "x"}], "next": next}))
-            }
-        }
-    })
-    .await;
-    // A login always tells the same token here: refused once more, it is the system's last word.
-    let subject = Subject::new(&manifest(OAUTH), SETTINGS, &system);
-    let failure = subject.list().await.unwrap_err();
-    assert_eq!((failure.class, failure.http_status), (FailureClass::Authentication, Some(401)));
-    assert_eq!((system.count("/token"), system.asked().len()), (2, 2 + 2 + 2), "two pages, the third twice");
-
-    let (counter, pages) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-    let third = Arc::clone(&pages);
-    let system = System::start(move |asked| {
-        let page = asked.number("page").unwrap_or(1);
-        let token = ["old", "new"][counter.load(SeqCst).saturating_sub(1).min(1)];
-        if asked.path == "/token" {
-            let number = counter.fetch_add(1, SeqCst);
-            let token = ["old", "new"][number.min(1)];
-            return Reply::json(&json!({"access_token": token}));
-        }
-        if page == 3 && third.fetch_add(1, SeqCst) == 0
-            || asked.header("authorization") != Some(&format!("Bearer {token}"))
-        {
-            return Reply::text("").status(401);
-        }
-        let next = (page < 5).then(|| format!("?page={}", page + 1));
-        Reply::json(&json!({"items": [{"id": page, "name": "x"}], "next": next}))
-    })
-    .await;
-    let listed = Subject::new(&manifest(OAUTH), SETTINGS, &system).list().await.unwrap();
-    let ids: Vec<_> = listed.iter().map(|one| one.id.as_str()).collect();
-    assert_eq!(ids, ["1", "2", "3", "4", "5"]);
-    assert_eq!((system.count("/token"), pages.load(SeqCst)), (2, 2));
-}
-
-#[tokio::test]
-async fn a_refused_login_is_told_and_tried_by_one_alone() {
-    use FailureClass::{Authentication, BadResponse};
-    let invalid = r#"{"error": "invalid_client", "error_description": "no such client"}"#;
-    let table = [
-        (400, invalid, Authentication, 1, "invalid_client no such client"),
-        (401, invalid, Authentication, 1, "invalid_client"),
-        (400, r#"{"error": 7}"#, Authentication, 1, "status 400"),
-        (403, "", Authentication, 1, "status 403"),
-        (404, "", Authentication, 1, "status 404"),
-        (302, "", BadResponse, 1, "status 302"),
-        (500, "", BadResponse, 5, "status 500"),
-        (429, "", FailureClass::RateLimited, 5, "status 429"),
-        (200, "{}", BadResponse, 1, "no token at /access_token"),
-        (200, "", BadResponse, 1, "no token at /access_token"),
-        (200, r#"{"access_token": ""}"#, BadResponse, 1, "no token"),
-        (200, r#"{"access_token": 12}"#, BadResponse, 1, "no token"),
-        (200, "<html>Sign in</html>", BadResponse, 1, "web page"),
-        (200, r#"{"access_token": "#, BadResponse, 1, "breaks off"),
-        (200, r#"{"Success": false}"#, Authentication, 1, "the system answered with an error"),
-    ];
-    let parts =
-        format!("{OAUTH}\nerror_handler: {{response_filters: [{{path: /Success, equals: false, action: fail}}]}}");
-    for (status, body, class, tries, told) in table {
-        let system = System::start(move |asked| match asked.path.as_str() {
-            "/token" => Reply::text(body).status(status).header("location", "https://id.example.com/elsewhere"),
-            _ => one_page(),
-        })
-        .await;
-        let subject = Subject::new(&manifest(&parts), SETTINGS, &system);
-        for failure in join_all((0..20).map(|_| subject.test("1"))).await {
-            let failure = failure.unwrap();
-            assert_eq!(failure.class, class, "{status} {body}: {failure}");
-            assert!(failure.message.contains(told), "{status} {body}: {failure}");
-            assert!(!failure.message.contains("knows no organization"), "{failure}");
-        }
-        assert_eq!((system.count("/token"), system.asked().len()), (tries, tries), "{status} {body}");
-    }
-}
-
-#[tokio::test]
-async fn no_end_of_a_token_means_a_login_for_each_request() {
-    let now = chrono::Utc::now();
-    let ends = [
-        json!(0),
-        json!(-5),
-        json!("3600"),
-        json!("soon"),
-        json!(""),
-        json!(null),
-        json!(1.5),
-        json!(u64::MAX),
-        json!(i64::MAX),
-        json!(1e300),
-        json!({"a": 1}),
-        json!(now.timestamp() + 3600),
-        json!((now + chrono::TimeDelta::hours(1)).to_rfc3339()),
-        json!((now + chrono::TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%S").to_string()),
-        json!("+262142-12-31T23:59:59Z"),
-    ];
-    for end in ends {
-        for name in ["expires_in", "expires_at"] {
-            let told = end.clone();
-            let (system, _) = tokens(move |token| {
-                let mut answer = json!({"access_token": token});
-                answer[name] = told.clone();
-                answer
-            })
-            .await;
-            let session = format!(
-                "auth: {{type: session_token, login: {{url: 'https://id.example.com/token'}}, token_path: /access_token, \
-                 {name}_path: /{name}, inject: {{headers: {{Authorization: 'Bearer {{{{session.token}}}}'}}}}}}"
-            );
-            for parts in [&session, OAUTH] {
-                let subject = Subject::new(&manifest(parts), SETTINGS, &system);
-                let before = system.count("/token");
-                for _ in 0..3 {
-                    subject.list().await.unwrap();
-                }
-                assert_eq!(system.count("/token"), before + 1, "{name} {end}");
-            }
-        }
-    }
-}
-
-const ZONE: &str = "
-base_url: '{{connection.zone}}/api'
-allowed_hosts: ['*.zone.example.com']
-auth: {type: bearer, token: '{{config.secret}}'}
-headers: {X-Partner: '{{connection.partner}}'}
-post_connection:
-  - request: {url: https://api.example.com/whoami}
-    save: {zone: /zone, partner: /id}
-";
-
-/// `base_url` depends on what the step saves, so the step must not need it.
-#[tokio::test]
-async fn what_a_first_request_tells_is_used_by_all_others() {
-    let system = System::start(|asked| match (asked.host.as_str(), asked.path.as_str()) {
-        ("api.example.com", "/whoami") if asked.header("x-partner").is_none() => {
-            Reply::json(&json!({"zone": "https://eu.zone.example.com/", "id": 42}))
-        }
-        ("eu.zone.example.com", "/api/orgs") if asked.header("x-partner") == Some("42") => one_page(),
-        ("eu.zone.example.com", "/api/orgs/1") if asked.header("x-partner") == Some("42") => {
-            Reply::json(&json!({"id": 1, "name": "One"}))
-        }
-        _ => Reply::text("").status(400),
-    })
-    .await;
-    let subject = Subject::new(&manifest(ZONE), &[("secret", "s")], &system);
-    let all = join_all((0..10).map(|_| subject.list())).await;
-    assert!(all.iter().all(Result::is_ok), "{all:?}");
-    assert_eq!(subject.test("1").await.map(|failure| failure.message), None);
-    assert_eq!(system.count("/whoami"), 1);
-    assert!(system.asked().iter().all(|asked| asked.header("authorization") == Some("Bearer s")));
-}
-
-#[tokio::test]
-async fn a_first_request_that_fails_is_made_by_one_alone_and_blames_no_organization() {
-    for (status, body, class) in [
-        (404, "{}", FailureClass::BadResponse),
-        (401, "{}", FailureClass::Authentication),
-        (200, r#"{"zone": null, "id": 1}"#, FailureClass::BadResponse),
-        (200, r#"{"id": 1}"#, FailureClass::BadResponse),
-        (200, r#"{"zone": "https://evil.example.org", "id": 1}"#, FailureClass::Configuration),
-    ] {
-        let system = System::start(move |_| Reply::text(body).status(status)).await;
-        let subject = Subject::new(&manifest(ZONE), &[("secret", "s")], &system);
-        for failure in join_all((0..10).map(|_| subject.test("1"))).await {
-            let failure = failure.unwrap();
-            assert_eq!(failure.class, class, "{status} {body}: {failure}");
-            assert!(!failure.message.contains("knows no organization"), "{failure}");
-        }
-        assert_eq!(system.asked().len(), 1, "{status} {body}");
-    }
 }

@@ -198,7 +198,7 @@ async fn an_answer_without_a_body_is_null() {
     assert_eq!(client.get("/x", &[]).await.unwrap_err().class, FailureClass::NotFound);
 }
 
-/// Graph's way and CrowdStrike's: a token for each organization, by address or by parameter.
+/// Graph's way and `CrowdStrike`'s: a token for each organization, by address or by parameter.
 #[tokio::test]
 async fn no_organization_gets_the_token_of_another() {
     let oauth = "auth: {type: oauth2_client_credentials, token_url: 'https://id.example.com/partner/token', client_id: a, \

@@ -281,7 +281,7 @@ async fn who_is_refused_holds_back_the_others() {
 
 #[tokio::test]
 async fn time_that_is_up() {
-    let slow = || System::start(|_| one_page().after(Duration::from_secs(60)));
+    let slow = || System::start(|_| one_page().after(Duration::from_mins(1)));
     let system = slow().await;
     let times = [
         Timing { attempt: Duration::from_millis(30), ..QUICK },
@@ -308,8 +308,8 @@ async fn nobody_waits_longer_than_its_own_time() {
         "rate_limit: {concurrency: 1}",
     ];
     for parts in parts {
-        let system = System::start(|_| one_page().after(Duration::from_secs(60))).await;
-        let timing = Timing { attempt: Duration::from_secs(60), test: Duration::from_millis(50), ..QUICK };
+        let system = System::start(|_| one_page().after(Duration::from_mins(1))).await;
+        let timing = Timing { attempt: Duration::from_mins(1), test: Duration::from_millis(50), ..QUICK };
         let subject = Subject::new(&manifest(parts), &[], &system).with_timing(timing);
         let began = Instant::now();
         let failure = tokio::select! {

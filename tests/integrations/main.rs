@@ -9,3 +9,4 @@ mod errors;
 mod secrets;
 mod subject;
 mod system;
+mod tokens;

@@ -96,10 +96,10 @@ fn all_of(asked: &Asked) -> String {
     let mut text = format!("{} https://{}{}?", asked.method, asked.host, asked.path);
     text += &url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&asked.query).finish();
     for (name, value) in &asked.headers {
-        text += &format!("\r\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        text.extend(["\r\n", name.as_str(), ": ", &String::from_utf8_lossy(value.as_bytes())]);
     }
     for (name, value) in &asked.query {
-        text += &format!("\r\n{name} = {value}");
+        text.extend(["\r\n", name, " = ", value]);
     }
     text + "\r\n\r\n" + &String::from_utf8_lossy(&asked.body)
 }
@@ -190,7 +190,7 @@ struct Output(String);
 
 impl Output {
     fn add(&mut self, what: &impl Debug) {
-        self.0 += &format!("{what:?}\n{what:#?}\n");
+        self.0.extend([format!("{what:?}\n"), format!("{what:#?}\n")]);
     }
 
     fn tell<T: Debug, E: Debug + std::fmt::Display>(&mut self, result: &Result<T, E>) {
@@ -198,7 +198,7 @@ impl Output {
             Ok(good) => self.add(good),
             Err(error) => {
                 self.add(error);
-                self.0 += &format!("{error}\n{error:#}\n");
+                self.0.extend([format!("{error}\n"), format!("{error:#}\n")]);
             }
         }
     }

@@ -90,7 +90,8 @@ pub fn manifest(parts: &str) -> String {
             let required = !name.starts_with("optional");
             format!("  - {{key: {name}, title: {name}, type: {kind}, required: {required}, help: None}}\n")
         });
-        text += &format!("config:\n{}", fields.collect::<String>());
+        text += "config:\n";
+        text.extend(fields);
         if names.is_empty() {
             text += "  []\n";
         }
@@ -106,7 +107,7 @@ pub fn manifest(parts: &str) -> String {
         ("get_organization", "{request: {path: '/orgs/{{org.id}}'}}"),
     ] {
         if !parts.lines().any(|line| line.trim_start_matches("# no ").starts_with(&format!("{key}:"))) {
-            text += &format!("{key}: {default}\n");
+            text.extend([key, ": ", default, "\n"]);
         }
     }
     text + parts

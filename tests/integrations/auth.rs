@@ -319,16 +319,19 @@ fn to_hex(bytes: impl AsRef<[u8]>) -> String {
 async fn signed_requests() {
     let table = [
         ("duo_v2", "{path: /accounts, query: {zeta: 'a b+ü', alpha: '{{config.company}}~'}}"),
+        // The size of a page is added last, and signed first.
+        ("duo_v2", "{path: /accounts, query: {account: '7'}}"),
         ("duo_v2", "{method: POST, path: /accounts, body: {b: 'x y', a: 1}, body_format: form}"),
         ("duo_v5", "{path: /accounts, query: {zeta: 'a b+ü', alpha: '1'}}"),
         ("duo_v5", "{method: POST, path: /accounts, body: {b: 'x y', a: 1}}"),
     ];
     for (variant, request) in table {
+        let size = if request.contains("account:") { ", page_size: 50, page_size_param: '0size'" } else { "" };
         let system = System::start(|_| one_page()).await;
         let parts = format!(
             "base_url: 'https://API-{{{{config.key}}}}.example.com/admin'\n\
              auth: {{type: hmac_signature, variant: {variant}, key_id: DI1, secret: '{{{{config.secret}}}}'}}\n\
-             list_organizations: {{request: {request}, record_selector: /items, paginator: {{type: single_page}}, \
+             list_organizations: {{request: {request}, record_selector: /items, paginator: {{type: json_link, next_url_path: /next{size}}}, \
              mapping: {{id: /id, name: /name}}}}"
         );
         Subject::new(&manifest(&parts), SETTINGS, &system).list().await.unwrap();

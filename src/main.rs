@@ -121,7 +121,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                     let (storage, systems) = both(Storage::read(environment), systems)?;
                     let outbound = commands::outbound(systems.host_map)?;
                     let app = commands::app(&storage, Registry::default())?;
-                    return live::check(&paths, &folder, &app, &outbound, org.as_deref()).await;
+                    return Box::pin(live::check(&paths, &folder, &app, &outbound, org.as_deref())).await;
                 }
                 Integrations::New { name } => integrations::new(&name, &folder)?,
                 Integrations::Schema => integrations::schema()?,

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use crosswalk::{
     domain::ExternalOrgId,
-    integrations::{Integration, Scope, runner::ManifestIntegration},
+    integrations::{Integration, Scope, manifest::Manifest, runner::ManifestIntegration},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    subject::{QUICK, load, mapping, settings_of},
+    subject::{QUICK, mapping, settings_of},
     system::{Asked, Reply, System},
 };
 
@@ -165,7 +165,7 @@ const PRIVATE_KEY: &str = include_str!("private_key.pem");
 
 fn integration(id: &str, system: &System) -> Result<(ManifestIntegration, crosswalk::integrations::Settings), String> {
     let text = fs::read_to_string(format!("integrations/{id}.yaml")).map_err(|error| error.to_string())?;
-    let manifest = load(&text);
+    let manifest = Manifest::load(&format!("{id}.yaml"), &text).map_err(|problems| format!("{problems:?}"))?;
     let config: BTreeMap<String, String> = read(&fixture(id, "config.json"))?;
     let values: Vec<_> = config
         .iter()

@@ -213,7 +213,7 @@ async fn trap_17_an_empty_list_is_a_list_but_only_if_the_system_says_so() {
         (&json, 200, "{\"data\": null}", ""),
         (&json, 200, "{}", none),
         (&json, 200, "null", none),
-        (&json, 200, "", none),
+        (&json, 200, "", "the answer is empty"),
         (&json, 200, "[]", none),
         (&json, 200, "<html></html>", page),
         (&json.replace("auth:", ignored), 200, "{\"code\": \"NO_RECORDS\"}", ""),
@@ -221,7 +221,7 @@ async fn trap_17_an_empty_list_is_a_list_but_only_if_the_system_says_so() {
         (&xml, 200, "<result status=\"OK\"><items/></result>", ""),
         (&xml, 200, "<result/>", ""),
         (&xml, 200, "<html><body>Sign in</body></html>", none),
-        (&xml, 200, "", none),
+        (&xml, 200, "", "the answer is empty"),
     ] {
         let system = System::start(move |_| Reply::text(body).status(status)).await;
         match Subject::new(text, &[], &system).list().await {

@@ -32,8 +32,14 @@ pub fn render(template: &Template, scope: &Scope<'_>, allowed: &[HostPattern]) -
             own_host |= !is_enum && is_of_the_organization(reference, scope);
         }
         if before.is_empty() {
-            // A whole address, such as one that a post_connection step saved.
-            return Ok(text.trim_end_matches('/').to_owned());
+            // A whole address, such as one that a post_connection step saved. A path is put after it.
+            let fits = !text.contains(['?', '#', '\\']);
+            let text = text.trim_end_matches('/').to_owned();
+            return if fits {
+                Ok(text)
+            } else {
+                Err(unfit(reference, "must be an address without '?', '#' and '\\' here"))
+            };
         }
         if in_host {
             let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
-use super::xml;
+use super::{redact::Secrets, xml};
 use crate::{
     integrations::{
         Failure, FailureClass,
@@ -40,8 +40,19 @@ pub enum Verdict {
     Fail(Failure),
 }
 
-/// `filters` come first; then the status; then whether the body can be read.
-pub fn judge(incoming: &Incoming, decoder: Decoder, filters: &[ResponseFilter]) -> Verdict {
+/// What an answer is judged by.
+pub struct Judge<'a> {
+    pub decoder: Decoder,
+    pub filters: &'a [ResponseFilter],
+    /// What failing means where a filter does not say.
+    pub class: FailureClass,
+    /// What the request had in it that no message may repeat.
+    pub secrets: &'a Secrets,
+}
+
+/// The filters come first; then the status; then whether the body can be read.
+pub fn judge(incoming: &Incoming, judge: &Judge<'_>) -> Verdict {
+    let Judge { decoder, filters, .. } = *judge;
     let status = incoming.status;
     let body = decode(&incoming.body, decoder);
     for filter in filters {
@@ -53,7 +64,7 @@ pub fn judge(incoming: &Incoming, decoder: Decoder, filters: &[ResponseFilter]) 
             (Some(_), None) => found.is_some_and(says_something),
         };
         if fits_status && fits_body {
-            return filtered(filter, incoming, body.as_ref().ok());
+            return filtered(filter, incoming, body.as_ref().ok(), judge);
         }
     }
     let failure = |class, what: &str| Failure::new(class, format!("status {status}: {what}")).status(status);
@@ -73,7 +84,7 @@ pub fn judge(incoming: &Incoming, decoder: Decoder, filters: &[ResponseFilter]) 
     }
 }
 
-fn filtered(filter: &ResponseFilter, incoming: &Incoming, body: Option<&Value>) -> Verdict {
+fn filtered(filter: &ResponseFilter, incoming: &Incoming, body: Option<&Value>, judge: &Judge<'_>) -> Verdict {
     let class = match filter.class {
         Some(FilterClass::Authentication) => FailureClass::Authentication,
         Some(FilterClass::Permission) => FailureClass::Permission,
@@ -83,10 +94,11 @@ fn filtered(filter: &ResponseFilter, incoming: &Incoming, body: Option<&Value>) 
         None => match filter.action {
             Action::Retry => FailureClass::RateLimited,
             Action::RefreshToken => FailureClass::Authentication,
-            Action::Fail | Action::Ignore => FailureClass::BadResponse,
+            Action::Fail | Action::Ignore => judge.class,
         },
     };
-    let said = filter.message_path.as_ref().and_then(|path| path.find_value(body?)).map(message);
+    let said = filter.message_path.as_ref().and_then(|path| path.find_value(body?));
+    let said = said.map(|said| message(said, judge.secrets));
     let message = match (&filter.error_message, said) {
         (Some(told), Some(said)) => format!("{told} (the system says: {said})"),
         (Some(told), None) => told.clone(),
@@ -113,10 +125,25 @@ fn says_something(value: &Value) -> bool {
     }
 }
 
-/// A vendor's own words: one line, not long.
-fn message(value: &Value) -> String {
+/// A vendor's own words: one line, not long, without credentials.
+fn message(value: &Value, secrets: &Secrets) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.chars().take(MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    secrets.redact(&text, MESSAGE).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// What a token endpoint says of a refused request (RFC 6749, section 5.2).
+pub fn oauth_error(incoming: &Incoming, secrets: &Secrets) -> Option<String> {
+    let body = decode(&incoming.body, Decoder::Json).ok()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    let (error, description) = (text("error")?, text("error_description").unwrap_or_default());
+    Some(message(&Value::from(format!("{error} {description}").trim()), secrets))
+}
+
+/// Whether an answer that should be a document has none.
+pub fn is_blank(incoming: &Incoming) -> bool {
+    /// No Content.
+    const NOTHING_MEANT: u16 = 204;
+    incoming.status != NOTHING_MEANT && incoming.body.trim_ascii().is_empty()
 }
 
 /// The body as JSON. What is declared as its type is not looked at: some systems send JSON as `text/plain`.
@@ -153,7 +180,9 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = header(RETRY_AFTER.as_str()).or_else(|| header("x-ratelimit-retryafter"))?;
     let until = |at: SystemTime| at.duration_since(now).unwrap_or_default();
     match text.parse::<f64>() {
-        Ok(seconds) if seconds >= EPOCH => Some(until(UNIX_EPOCH + Duration::try_from_secs_f64(seconds).ok()?)),
+        Ok(seconds) if seconds >= EPOCH => {
+            UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?).map(until)
+        }
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => httpdate::parse_http_date(text).ok().map(until),
     }
@@ -183,6 +212,8 @@ mod tests {
             ("soon", None),
             ("-1", None),
             ("NaN", None),
+            ("1e19", None),
+            ("1e400", None),
         ] {
             assert_eq!(wait("retry-after", value), expected, "{value}");
         }

@@ -58,6 +58,11 @@ enum Reading {
     },
 }
 
+/// Whether a request may hold what only a login tells.
+pub fn login_saves(auth: &Auth) -> bool {
+    matches!(auth, Auth::SessionToken { save, .. } if !save.is_empty())
+}
+
 /// What a request for a token looks like.
 pub fn token_source(auth: &Auth, overrides: TokenOverrides<'_>, scope: &Scope<'_>) -> Result<TokenSource, Failure> {
     let fetched = |key: TokenKey, call: Call, reading| Ok(TokenSource::Fetched(Box::new(Fetch { key, call, reading })));
@@ -147,6 +152,7 @@ fn token_call(url: &Template, scope: &Scope<'_>) -> Result<Call, Failure> {
         headers: call::default_headers(Decoder::Json),
         body: None,
         repeatable: true,
+        needs_body: true,
     })
 }
 
@@ -229,7 +235,7 @@ pub fn apply(auth: &Auth, token: Option<&Arc<Token>>, scope: &Scope<'_>, call: &
         Auth::None => {}
         Auth::ApiKey { headers, query } => {
             call::add_headers(&mut call.headers, headers, scope)?;
-            call::add_query(&mut call.url, query, scope)?;
+            call::set_query(&mut call.url, query, scope)?;
         }
         Auth::Bearer { token } => {
             call.headers.insert(AUTHORIZATION, secret_header(&format!("Bearer {}", token.text(scope)?))?);
@@ -265,7 +271,7 @@ pub fn apply(auth: &Auth, token: Option<&Arc<Token>>, scope: &Scope<'_>, call: &
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::token::UNKNOWN_LIFETIME, *};
 
     #[test]
     fn ends_are_told_in_many_ways() {
@@ -278,5 +284,49 @@ mod tests {
         assert_eq!(until(&json!("2001-01-01T00:00:00Z"), now), Some(0));
         assert_eq!(until(&json!("soon"), now), None);
         assert_eq!(seconds(&json!("3600")), Some(3600));
+    }
+
+    #[test]
+    fn a_login_tells_how_long_its_token_lasts() {
+        let pointer = |text| Some(Pointer::parse(text).unwrap());
+        let session = |expires_in| Reading::Session {
+            token: Pointer::parse("/access_token").unwrap(),
+            expires_in_path: pointer("/expires_in"),
+            expires_at_path: pointer("/expires_at"),
+            expires_in,
+            save: BTreeMap::new(),
+        };
+        let at = |seconds| Utc::now() + chrono::TimeDelta::seconds(seconds);
+        let unknown = UNKNOWN_LIFETIME.as_secs() - 30;
+        for (answer, reading, used) in [
+            (json!({"expires_in": 3600}), Reading::OAuth2, 3540),
+            (json!({"expires_in": "3600"}), Reading::OAuth2, 3540),
+            (json!({"expires_in": 100}), session(None), 90),
+            (json!({"expires_in": 100, "expires_at": at(5000).timestamp()}), session(Some(7)), 90),
+            (json!({"expires_at": at(5000).timestamp()}), session(Some(7)), 4940),
+            (json!({"expires_at": at(5000).to_rfc3339()}), session(None), 4940),
+            (json!({"expires_at": at(5000).format("%Y-%m-%dT%H:%M:%S%.f").to_string()}), session(None), 4940),
+            (json!({}), session(Some(1000)), 940),
+            (json!({}), session(None), unknown),
+            (json!({"expires_at": "soon", "expires_in": -1}), session(None), unknown),
+            (json!({"expires_in": -1}), Reading::OAuth2, unknown),
+            (json!({"expires_in": u64::MAX}), Reading::OAuth2, UNKNOWN_LIFETIME.as_secs()),
+            (json!({"expires_in": 0}), Reading::OAuth2, 5),
+            (json!({"expires_at": at(-5000).timestamp()}), session(None), 5),
+        ] {
+            let call = Call {
+                method: reqwest::Method::POST,
+                url: url::Url::parse("https://id.example.com").unwrap(),
+                headers: reqwest::header::HeaderMap::new(),
+                body: None,
+                repeatable: true,
+                needs_body: true,
+            };
+            let mut answer = answer;
+            answer["access_token"] = json!("t");
+            let token = Fetch { key: TokenKey::of(&call), call, reading }.read(&answer).unwrap();
+            let left = token.used_for().as_secs_f64();
+            assert!((left - f64::from(u32::try_from(used).unwrap())).abs() < 3.0, "{answer}: {left}, not {used}");
+        }
     }
 }

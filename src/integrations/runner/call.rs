@@ -10,7 +10,9 @@ use url::Url;
 use super::{address, scope::Scope};
 use crate::integrations::{
     Failure, FailureClass,
-    manifest::{BodyFormat, BodyTemplate, Decoder, HeaderText, HostPattern, Method, RenderError, Request, Template},
+    manifest::{
+        BodyFormat, BodyTemplate, Decoder, HeaderText, HostPattern, Method, Reference, RenderError, Request, Template,
+    },
 };
 
 /// What is sent.
@@ -22,6 +24,8 @@ pub struct Call {
     pub body: Option<Body>,
     /// Whether sending it twice does no harm, so that it may be sent again when its answer was lost.
     pub repeatable: bool,
+    /// Whether an answer without a body is none: what should be a list is not empty because nothing came.
+    pub needs_body: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +55,7 @@ impl Call {
         add_headers(&mut headers, &request.headers, scope)?;
         let body = body(request.body.as_ref(), request.body_format, scope)?;
         let method = method(request.method);
-        Ok(Self { method, url, headers, body, repeatable: true })
+        Ok(Self { method, url, headers, body, repeatable: true, needs_body: true })
     }
 
     /// Changes the body where there is one, at a place in its JSON.
@@ -104,12 +108,21 @@ pub fn add_headers(
     scope: &Scope<'_>,
 ) -> Result<(), Failure> {
     for (name, template) in templates {
-        if let Some(value) = if_set(template.header(scope))? {
+        if let Some(value) = if_set(template.header(scope), scope)? {
             let name = HeaderName::try_from(name.as_str()).map_err(|_| unusable(name.as_str()))?;
             headers.insert(name, value);
         }
     }
     Ok(())
+}
+
+/// Replaces query parameters, in the same way: a link of an answer may have them already.
+pub fn set_query(url: &mut Url, templates: &BTreeMap<String, Template>, scope: &Scope<'_>) -> Result<(), Failure> {
+    if url.query_pairs().any(|(name, _)| templates.contains_key(name.as_ref())) {
+        let others: Vec<_> = url.query_pairs().into_owned().filter(|(name, _)| !templates.contains_key(name)).collect();
+        url.query_pairs_mut().clear().extend_pairs(others);
+    }
+    add_query(url, templates, scope)
 }
 
 /// Adds query parameters, in the same way.
@@ -124,7 +137,7 @@ pub fn add_query(url: &mut Url, templates: &BTreeMap<String, Template>, scope: &
 pub fn texts(templates: &BTreeMap<String, Template>, scope: &Scope<'_>) -> Result<BTreeMap<String, String>, Failure> {
     let mut texts = BTreeMap::new();
     for (name, template) in templates {
-        if let Some(text) = if_set(template.text(scope))? {
+        if let Some(text) = if_set(template.text(scope), scope)? {
             texts.insert(name.clone(), text);
         }
     }
@@ -163,10 +176,13 @@ fn multipart(fields: &BTreeMap<String, String>, boundary: &str) -> String {
     text + "--" + boundary + "--\r\n"
 }
 
-fn if_set<T>(rendered: Result<T, RenderError>) -> Result<Option<T>, Failure> {
+/// Nothing may be left out but an optional setting, and in the post-connection steps what they are made to save: a request
+/// without its key, or without the header that names its organization, would be another request.
+fn if_set<T>(rendered: Result<T, RenderError>, scope: &Scope<'_>) -> Result<Option<T>, Failure> {
     match rendered {
         Ok(value) => Ok(Some(value)),
-        Err(RenderError::Unset(_)) => Ok(None),
+        Err(RenderError::Unset(Reference::Config(key))) if scope.is_optional(&key) => Ok(None),
+        Err(RenderError::Unset(Reference::Connection(_))) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -90,11 +91,12 @@ impl OrganizationClient {
         let purpose = Purpose { deadline, organization: Some(&self.organization), overrides };
         let make = |scope: &Scope<'_>| {
             let mut url = self.address(path)?;
-            if let Some(client) = client {
-                call::add_query(&mut url, &client.query, scope)?;
-            }
             for (name, value) in query {
                 url.query_pairs_mut().append_pair(name, value);
+            }
+            // Last, so that the organization is the client's, whatever the caller says.
+            if let Some(client) = client {
+                call::set_query(&mut url, &client.query, scope)?;
             }
             let mut headers = call::default_headers(manifest.decoder);
             call::add_headers(&mut headers, &manifest.headers, scope)?;
@@ -102,7 +104,14 @@ impl OrganizationClient {
                 call::add_headers(&mut headers, &client.headers, scope)?;
             }
             let repeatable = matches!(method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
-            Ok(Call { method: method.clone(), url, headers, body: body.clone().map(Body::Json), repeatable })
+            Ok(Call {
+                method: method.clone(),
+                url,
+                headers,
+                body: body.clone().map(Body::Json),
+                repeatable,
+                needs_body: false,
+            })
         };
         let (_, Answer { status, body, .. }) = self.connection.request(purpose, make).await?;
         Ok(ClientAnswer { status, body })
@@ -118,6 +127,9 @@ impl OrganizationClient {
         let url = address::parse(&format!("{}{path}", self.base_url))?;
         let root = base.path().trim_end_matches('/');
         let below = url.path().strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
+        // The parser follows `..`, but not one between slashes that are encoded; the system may decode those.
+        let decoded = percent_decode_str(url.path()).decode_utf8_lossy();
+        let below = below && !decoded.split(['/', '\\']).any(|segment| segment == "..");
         if path.starts_with('/') && url.origin() == base.origin() && below { Ok(url) } else { Err(elsewhere()) }
     }
 }

@@ -7,17 +7,20 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{
+    Method,
+    header::{AUTHORIZATION, HeaderMap, LOCATION},
+};
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
 
 use super::{
     address,
-    answer::{self, Answer, Verdict},
+    answer::{self, Answer, Judge, Verdict},
     auth::{self, TokenOverrides, TokenSource},
-    call::{self, Call},
+    call::{self, Body, Call},
     pace::{Pace, Timing},
+    redact::Secrets,
     scope::{Organization, Saved, Scope},
     token::{Token, Tokens},
 };
@@ -46,7 +49,14 @@ pub struct Connection {
     pub timing: Timing,
     outbound: Outbound,
     tokens: Tokens,
-    saved: Mutex<Option<(Instant, Arc<Saved>)>>,
+    saved: Mutex<PostConnection>,
+}
+
+/// What came of the post-connection steps.
+#[derive(Default)]
+struct PostConnection {
+    saved: Option<(Instant, Arc<Saved>)>,
+    failed: Option<(Instant, Failure)>,
 }
 
 /// What a request is about, and until when it has to be answered.
@@ -67,7 +77,7 @@ impl Purpose<'_> {
 impl Connection {
     pub fn new(manifest: Arc<Manifest>, settings: Settings, outbound: Outbound, timing: Timing) -> Self {
         let pace = Pace::new(manifest.rate_limit);
-        Self { manifest, settings, pace, timing, outbound, tokens: Tokens::default(), saved: Mutex::new(None) }
+        Self { manifest, settings, pace, timing, outbound, tokens: Tokens::default(), saved: Mutex::default() }
     }
 
     /// Sends what `make` makes, which needs all values that logins and post-connection steps give.
@@ -78,11 +88,14 @@ impl Connection {
     ) -> Result<(Call, Answer), Failure> {
         let saved = self.saved(purpose.deadline).await?;
         let call = {
-            let token = self.token(purpose, &saved, None).await?;
+            let token = self.token_that_saves(purpose, &saved).await?;
             make(&self.scope(purpose, &saved, token.as_deref()))?
         };
-        let answer = self.send(purpose, &saved, &call).await?;
-        Ok((call, answer))
+        match self.send(purpose, &saved, &call).await {
+            Ok(answer) => Ok((call, answer)),
+            Err(failure) if purpose.organization.is_none() => Err(not_an_organization(failure)),
+            Err(failure) => Err(failure),
+        }
     }
 
     fn scope<'a>(&'a self, purpose: Purpose<'a>, saved: &Arc<Saved>, token: Option<&'a Token>) -> Scope<'a> {
@@ -98,24 +111,49 @@ impl Connection {
         if self.manifest.post_connection.is_empty() {
             return Ok(Arc::default());
         }
-        let mut kept = self.saved.lock().await;
-        if let Some((at, saved)) = &*kept
+        let asked = Instant::now();
+        let mut kept = in_time(deadline, self.saved.lock()).await?;
+        if let Some((at, saved)) = &kept.saved
             && at.elapsed() < SAVED_FOR
         {
             return Ok(Arc::clone(saved));
         }
+        // As with tokens: whoever waited while the steps failed does not log in for them once more.
+        if let Some((at, failure)) = &kept.failed
+            && *at >= asked
+        {
+            return Err(failure.clone());
+        }
+        match self.post_connection(deadline).await {
+            Ok(saved) => {
+                *kept = PostConnection { saved: Some((Instant::now(), Arc::clone(&saved))), failed: None };
+                Ok(saved)
+            }
+            Err(failure) => {
+                let failure = not_an_organization(failure);
+                kept.failed = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+
+    async fn post_connection(&self, deadline: Instant) -> Result<Arc<Saved>, Failure> {
         let mut saved = Arc::new(Saved::new());
         for step in &self.manifest.post_connection {
             let purpose = Purpose::general(deadline);
             let call = {
-                let token = self.token(purpose, &saved, None).await?;
+                let token = self.token_that_saves(purpose, &saved).await?;
                 Call::of(&step.request, &self.manifest.base_url, &self.scope(purpose, &saved, token.as_deref()))?
             };
             let answer = self.send(purpose, &saved, &call).await?;
             Arc::make_mut(&mut saved).extend(auth::saved(&step.save, &answer.body)?);
         }
-        *kept = Some((Instant::now(), Arc::clone(&saved)));
         Ok(saved)
+    }
+
+    /// The token, if a request may hold what its login saved. Any other is got when the request is sent.
+    async fn token_that_saves(&self, purpose: Purpose<'_>, saved: &Arc<Saved>) -> Result<Option<Arc<Token>>, Failure> {
+        if auth::login_saves(&self.manifest.auth) { self.token(purpose, saved, None).await } else { Ok(None) }
     }
 
     async fn token(
@@ -125,15 +163,18 @@ impl Connection {
         rejected: Option<&Arc<Token>>,
     ) -> Result<Option<Arc<Token>>, Failure> {
         let scope = self.scope(purpose, saved, None);
+        // Another request may be getting it, and have more time.
         match auth::token_source(&self.manifest.auth, purpose.overrides, &scope)? {
             TokenSource::None => Ok(None),
-            TokenSource::Made { key, token } => self.tokens.get(key, rejected, async { Ok(token) }).await.map(Some),
+            TokenSource::Made { key, token } => {
+                in_time(purpose.deadline, self.tokens.get(key, rejected, async { Ok(token) })).await?.map(Some)
+            }
             TokenSource::Fetched(fetch) => {
                 let get = async {
                     let answer = self.login(purpose, &fetch.call).await?;
                     fetch.read(&answer.body)
                 };
-                self.tokens.get(fetch.key, rejected, get).await.map(Some)
+                in_time(purpose.deadline, self.tokens.get(fetch.key, rejected, get)).await?.map(Some)
             }
         }
     }
@@ -143,23 +184,24 @@ impl Connection {
         let mut tries = 0;
         loop {
             tries += 1;
-            let (outgoing, shown) = (call.clone(), self.known_secrets(call, None));
+            let (outgoing, secrets) = (call.clone(), self.known_secrets(call, None));
             let incoming = self.deliver(purpose.deadline, outgoing).await;
             let verdict = match incoming {
                 Ok(incoming) => {
-                    let filters = &self.manifest.error_handler.response_filters;
-                    match answer::judge(&incoming, Decoder::Json, filters) {
-                        // RFC 6749 answers wrong credentials with 400.
-                        Verdict::Fail(failure) if matches!(incoming.status, 400 | 403) => {
-                            Verdict::Fail(Failure { class: FailureClass::Authentication, ..failure })
-                        }
+                    let verdict = answer::judge(&incoming, &self.judge(Decoder::Json, &secrets, true));
+                    match verdict {
                         Verdict::Good(body) => {
-                            return Ok(Answer {
-                                status: incoming.status,
-                                headers: incoming.headers,
-                                body,
-                                ignored: false,
-                            });
+                            let Incoming { status, headers, .. } = incoming;
+                            return Ok(Answer { status, headers, body, ignored: false });
+                        }
+                        // RFC 6749 answers wrong credentials with 400; others know no such tenant.
+                        Verdict::Fail(failure) | Verdict::RefreshToken(failure)
+                            if matches!(incoming.status, 400 | 401 | 403 | 404 | 410) =>
+                        {
+                            let said = answer::oauth_error(&incoming, &secrets);
+                            let said = said.map(|said| format!("{} ({said})", failure.message));
+                            let message = said.unwrap_or(failure.message);
+                            Verdict::Fail(Failure { class: FailureClass::Authentication, message, ..failure })
                         }
                         other => other,
                     }
@@ -179,8 +221,7 @@ impl Connection {
                 },
                 Verdict::Fail(failure) | Verdict::RefreshToken(failure) => failure,
             };
-            let message = redact(&format!("logging in failed: {}", failure.message), &shown);
-            return Err(Failure { message, ..failure });
+            return Err(Failure { message: format!("logging in failed: {}", failure.message), ..failure });
         }
     }
 
@@ -194,31 +235,25 @@ impl Connection {
             let token = self.token(purpose, saved, rejected.as_ref()).await?;
             let scope = self.scope(purpose, saved, token.as_deref());
             let incoming = self.authenticated(purpose.deadline, &scope, token.as_ref(), call).await;
-            let (verdict, secrets) = match incoming {
+            let verdict = match incoming {
                 Ok((incoming, secrets)) => {
-                    let filters = &self.manifest.error_handler.response_filters;
-                    match answer::judge(&incoming, self.manifest.decoder, filters) {
-                        Verdict::Good(body) => {
-                            return Ok(Answer {
-                                status: incoming.status,
-                                headers: incoming.headers,
-                                body,
-                                ignored: false,
-                            });
+                    let verdict = answer::judge(&incoming, &self.judge(self.manifest.decoder, &secrets, false));
+                    let blank = call.needs_body && answer::is_blank(&incoming);
+                    let Incoming { status, headers, .. } = incoming;
+                    match verdict {
+                        Verdict::Good(_) if blank => {
+                            let message = format!("status {status}: the answer is empty");
+                            return Err(Failure::new(FailureClass::BadResponse, message).status(status));
                         }
+                        Verdict::Good(body) => return Ok(Answer { status, headers, body, ignored: false }),
                         Verdict::Empty => {
-                            return Ok(Answer {
-                                status: incoming.status,
-                                headers: incoming.headers,
-                                body: serde_json::Value::Null,
-                                ignored: true,
-                            });
+                            return Ok(Answer { status, headers, body: serde_json::Value::Null, ignored: true });
                         }
-                        verdict => (verdict, secrets),
+                        verdict => verdict,
                     }
                 }
                 Err(Undelivered::Failed(failure)) => return Err(failure),
-                Err(lost) => (lost.into_verdict(call.repeatable), Vec::new()),
+                Err(lost) => lost.into_verdict(call.repeatable),
             };
             let failure = match verdict {
                 Verdict::RefreshToken(_) if token.is_some() && !refreshed => {
@@ -226,6 +261,8 @@ impl Connection {
                     rejected = token;
                     continue;
                 }
+                // A gateway that gave up waiting says nothing of what was done behind it.
+                Verdict::Retry(failure) if !call.repeatable && may_be_done(&failure) => failure,
                 Verdict::Retry(failure) => match self.wait(&failure, tries, purpose.deadline) {
                     Some(wait) => {
                         if failure.class == FailureClass::RateLimited {
@@ -240,7 +277,7 @@ impl Connection {
                 Verdict::Fail(failure) | Verdict::RefreshToken(failure) => failure,
                 Verdict::Good(_) | Verdict::Empty => return Err(out_of_time()),
             };
-            return Err(Failure { message: redact(&failure.message, &secrets), ..failure });
+            return Err(failure);
         }
     }
 
@@ -254,8 +291,8 @@ impl Connection {
         // Up to a quarter more, so that many who were refused together do not come back together.
         let jitter = doubled.mul_f64(f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 1024.0);
         let wait = failure.retry_after.unwrap_or(doubled + jitter).max(Duration::from_millis(1));
-        let in_time = Instant::now() + wait < deadline;
-        (wait <= self.timing.longest_wait && in_time).then_some(wait)
+        let left = deadline.saturating_duration_since(Instant::now());
+        (wait <= self.timing.longest_wait && wait < left).then_some(wait)
     }
 
     /// Adds what proves the sender, sends, follows redirects; proves it anew for each place.
@@ -265,7 +302,7 @@ impl Connection {
         scope: &Scope<'_>,
         token: Option<&Arc<Token>>,
         call: &Call,
-    ) -> Result<(Incoming, Vec<String>), Undelivered> {
+    ) -> Result<(Incoming, Secrets), Undelivered> {
         let allowed = call::allowed_hosts(scope);
         let mut call = call.clone();
         for _ in 0..=REDIRECTS {
@@ -273,7 +310,7 @@ impl Connection {
             auth::apply(&self.manifest.auth, token, scope, &mut outgoing).map_err(Undelivered::Failed)?;
             let secrets = self.known_secrets(&outgoing, token);
             let incoming = self.deliver(deadline, outgoing).await?;
-            match redirected(&call, &incoming, &allowed).map_err(Undelivered::Failed)? {
+            match redirected(&call, &incoming, &allowed).map_err(|failure| Undelivered::Failed(self.redact(failure)))? {
                 Some(next) => call = next,
                 None => return Ok((incoming, secrets)),
             }
@@ -308,38 +345,64 @@ impl Connection {
     }
 
     /// Everything that an answer must not bring into a message: credentials, and what was made of them for this request.
-    fn known_secrets(&self, call: &Call, token: Option<&Arc<Token>>) -> Vec<String> {
+    fn known_secrets(&self, call: &Call, token: Option<&Arc<Token>>) -> Secrets {
         let mut secrets: Vec<String> = self.settings.secrets().map(ToOwned::to_owned).collect();
         secrets.extend(token.map(|token| token.value.expose().to_owned()));
+        if let Some(Body::Form(fields)) = &call.body {
+            secrets.extend(fields.get("assertion").cloned());
+        }
+        let password = call.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+        let password = password.and_then(|encoded| String::from_utf8(STANDARD.decode(encoded).ok()?).ok());
+        secrets.extend(password.and_then(|pair| Some(pair.split_once(':')?.1.to_owned())));
         for value in call.headers.values().filter(|value| value.is_sensitive()) {
             if let Ok(text) = value.to_str() {
                 secrets.push(text.to_owned());
                 secrets.extend(text.split_once(' ').map(|(_, credentials)| credentials.to_owned()));
             }
         }
-        let encoded: Vec<_> = secrets
-            .iter()
-            .flat_map(|secret| [utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(), STANDARD.encode(secret)])
-            .collect();
-        secrets.extend(encoded);
-        // Shorter ones are parts of words.
-        secrets.retain(|secret| secret.len() >= 4);
-        // One that holds another is replaced first.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets
+        Secrets::new(secrets)
+    }
+
+    fn judge<'a>(&'a self, decoder: Decoder, secrets: &'a Secrets, login: bool) -> Judge<'a> {
+        let class = if login { FailureClass::Authentication } else { FailureClass::BadResponse };
+        Judge { decoder, filters: &self.manifest.error_handler.response_filters, class, secrets }
+    }
+
+    /// A failure or a name that the system had a part in, without the credentials that it was ever sent or gave out.
+    pub fn redact(&self, mut failure: Failure) -> Failure {
+        failure.message = self.redact_text(&failure.message);
+        failure
+    }
+
+    pub fn redact_text(&self, text: &str) -> String {
+        let settings = self.settings.secrets().map(ToOwned::to_owned);
+        Secrets::new(settings.chain(self.tokens.values())).redact(text, usize::MAX)
     }
 
     /// The text of `base_url`, for a client.
     pub async fn base_url(&self, purpose: Purpose<'_>, template: &Template) -> Result<String, Failure> {
         let saved = self.saved(purpose.deadline).await?;
-        let token = self.token(purpose, &saved, None).await?;
+        let token = self.token_that_saves(purpose, &saved).await?;
         let scope = self.scope(purpose, &saved, token.as_deref());
         address::render(template, &scope, &call::allowed_hosts(&scope))
     }
 }
 
-fn redact(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
+async fn in_time<T>(deadline: Instant, future: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout_at(deadline, future).await.map_err(|_| out_of_time())
+}
+
+/// "There is no such thing" of a request that is about no organization.
+fn not_an_organization(failure: Failure) -> Failure {
+    match failure.class {
+        FailureClass::NotFound => Failure { class: FailureClass::BadResponse, ..failure },
+        _ => failure,
+    }
+}
+
+/// Whether a request that was answered like this may have been carried out.
+fn may_be_done(failure: &Failure) -> bool {
+    failure.http_status.is_some() && failure.class != FailureClass::RateLimited
 }
 
 fn out_of_time() -> Failure {
@@ -355,7 +418,7 @@ fn redirected(call: &Call, incoming: &Incoming, allowed: &[HostPattern]) -> Resu
     let Some(location) = header(&incoming.headers, LOCATION.as_str()) else { return Ok(None) };
     let url = address::follow(&call.url, location, allowed)?;
     let mut next = Call { url, ..call.clone() };
-    if !keeps_method && call.method != reqwest::Method::GET {
+    if !keeps_method && ![Method::GET, Method::HEAD].contains(&call.method) {
         return Err(Failure::new(FailureClass::BadResponse, "the system redirects a request that has a body")
             .status(incoming.status));
     }

@@ -86,6 +86,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Some(Body::Form(form)),
             repeatable: true,
+            needs_body: true,
         };
         let now = "2012-08-21T17:29:18Z".parse().unwrap();
         let (id, secret) = ("DIWJ8X6AEYOR5OMC6TQ1", "Zh5eGmUq9zpfQnyUIu5OL9iWoMMv5ZNmk3zLJ4Ep");

@@ -16,6 +16,7 @@ mod one;
 mod pace;
 mod paginator;
 mod records;
+mod redact;
 mod scope;
 mod token;
 mod xml;
@@ -79,8 +80,9 @@ impl ManifestIntegration {
         self.connections.get_with(settings.fingerprint(), make).await
     }
 
-    fn failed(&self, failure: Failure) -> IntegrationError {
-        IntegrationError::Failed { integration: self.name.clone(), failure }
+    /// Where an id, a name or a link of an answer is told, it may be an echo of what was sent.
+    fn failed(&self, connection: &Connection, failure: Failure) -> IntegrationError {
+        IntegrationError::Failed { integration: self.name.clone(), failure: connection.redact(failure) }
     }
 
     /// Sends the manifest's `check`, if it has one.
@@ -91,8 +93,11 @@ impl ManifestIntegration {
         let Some(check) = &self.manifest.check else { return Ok(false) };
         let connection = self.connection(settings).await;
         let purpose = Purpose::general(Instant::now() + self.timing.test);
-        let make = |scope: &scope::Scope<'_>| call::Call::of(&check.request, &self.manifest.base_url, scope);
-        connection.request(purpose, make).await.map_err(|failure| self.failed(failure))?;
+        let make = |scope: &scope::Scope<'_>| {
+            let call = call::Call::of(&check.request, &self.manifest.base_url, scope)?;
+            Ok(call::Call { needs_body: false, ..call })
+        };
+        connection.request(purpose, make).await.map_err(|failure| self.failed(&connection, failure))?;
         Ok(true)
     }
 }
@@ -129,12 +134,13 @@ impl Integration for ManifestIntegration {
         };
         let connection = self.connection(settings).await;
         let deadline = Instant::now() + self.timing.list;
-        list::organizations(&connection, list, deadline).await.map_err(|failure| self.failed(failure))
+        list::organizations(&connection, list, deadline).await.map_err(|failure| self.failed(&connection, failure))
     }
 
     async fn get_client(&self, settings: &Settings, mapping: &Mapping) -> Result<OrganizationClient, IntegrationError> {
         let connection = self.connection(settings).await;
-        OrganizationClient::new(connection, &mapping.external_org_id).await.map_err(|failure| self.failed(failure))
+        let client = OrganizationClient::new(Arc::clone(&connection), &mapping.external_org_id).await;
+        client.map_err(|failure| self.failed(&connection, failure))
     }
 
     async fn test_connection(&self, settings: &Settings, mapping: &Mapping) -> Result<TestResult, IntegrationError> {
@@ -151,14 +157,14 @@ impl Integration for ManifestIntegration {
         Ok(match outcome {
             Ok((found, http_status)) => {
                 let message = format!("connected to {} ({}) in {}", found.name, found.id, self.manifest.name);
+                let message = connection.redact_text(&message);
                 TestResult { failure: None, message, latency, http_status }
             }
-            Err(failure) => TestResult {
-                message: format!("{}: {failure}", self.manifest.name),
-                latency,
-                http_status: failure.http_status,
-                failure: Some(failure),
-            },
+            Err(failure) => {
+                let failure = connection.redact(failure);
+                let message = format!("{}: {failure}", self.manifest.name);
+                TestResult { message, latency, http_status: failure.http_status, failure: Some(failure) }
+            }
         })
     }
 }

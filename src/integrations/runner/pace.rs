@@ -70,20 +70,23 @@ impl Pace {
 
     /// Waits for its turn, at most until the deadline. Keep what it returns until the answer is there.
     pub async fn turn(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+        // Whoever has the slots waits for the system itself.
+        let slot = tokio::time::timeout_at(deadline, self.slots.acquire()).await;
+        let Ok(Ok(permit)) = slot else {
+            let message = "the time was up while earlier requests to the external system were not answered yet";
+            return Err(Failure::new(FailureClass::Timeout, message));
+        };
         let turn = async {
-            let permit = self.slots.acquire().await;
             while let Some(until) = self.paused() {
                 tokio::time::sleep_until(until).await;
             }
             if let Some(limiter) = &self.limiter {
                 limiter.until_ready().await;
             }
-            permit
         };
         match tokio::time::timeout_at(deadline, turn).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => Err(Failure::new(
+            Ok(()) => Ok(permit),
+            Err(_) => Err(Failure::new(
                 FailureClass::RateLimited,
                 "the time was up while waiting for the rate limit of the external system",
             )),

@@ -58,6 +58,12 @@ impl<'a> Scope<'a> {
     pub fn settings(&self) -> &'a Settings {
         self.settings
     }
+
+    /// Whether a setting may be left unset.
+    pub fn is_optional(&self, key: &str) -> bool {
+        let field = self.manifest.config.iter().find(|field| field.key == key);
+        field.is_some_and(|field| !field.required.unwrap_or(field.default.is_none()))
+    }
 }
 
 impl Values for Scope<'_> {

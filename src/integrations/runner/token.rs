@@ -22,6 +22,9 @@ use crate::{domain::Secret, integrations::Failure};
 pub const UNKNOWN_LIFETIME: Duration = Duration::from_mins(5);
 /// How long before its end a token is replaced, or a tenth of its life if that is shorter.
 const EARLY: Duration = Duration::from_mins(1);
+/// How long a token is used at least: one that seems to end at once is of a system whose clock is wrong or whose nought
+/// means "never", and to log in for each request would lock the account. A refusal brings a new one anyway.
+const SHORTEST: Duration = Duration::from_secs(5);
 /// More tokens than a connection ever needs at once: one for each organization that a client was made for lately.
 const MOST: usize = 1000;
 
@@ -37,11 +40,16 @@ pub struct Token {
 impl Token {
     pub fn new(value: String, saved: Saved, lifetime: Option<Duration>) -> Self {
         let lifetime = lifetime.unwrap_or(UNKNOWN_LIFETIME);
-        let used = lifetime.saturating_sub(EARLY.min(lifetime / 10));
+        let used = lifetime.saturating_sub(EARLY.min(lifetime / 10)).max(SHORTEST);
         // A lifetime that overflows the clock is long enough to be cut.
         let now = Instant::now();
         let refresh_at = now.checked_add(used).unwrap_or(now + UNKNOWN_LIFETIME);
         Self { value: Secret::new(value), saved, refresh_at }
+    }
+
+    #[cfg(test)]
+    pub fn used_for(&self) -> Duration {
+        self.refresh_at - Instant::now()
     }
 }
 
@@ -94,6 +102,13 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Those in use, to keep them out of messages. One that is being fetched is in no message yet.
+    pub fn values(&self) -> Vec<String> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = slots.values().filter_map(|slot| slot.try_lock().ok());
+        slots.filter_map(|slot| slot.token.as_ref().map(|token| token.value.expose().to_owned())).collect()
+    }
+
     /// The token of that key; `rejected` is one that was refused and must not come back.
     pub async fn get(
         &self,
@@ -127,7 +142,6 @@ impl Tokens {
             Ok(token) => {
                 let token = Arc::new(token);
                 slot.failed = None;
-                // One that has ended already is used for this request alone.
                 slot.token = Some(Arc::clone(&token));
                 Ok(token)
             }
@@ -197,10 +211,6 @@ mod tests {
         };
         assert!(near(used(3600), 3540) && near(used(100), 90));
         assert!(near(used(u64::MAX), UNKNOWN_LIFETIME.as_secs()), "an end beyond all time");
-
-        let tokens = Tokens::default();
-        let key = TokenKey::of_text("a");
-        let ended = tokens.get(key, None, async { Ok(token(0)) }).await.unwrap();
-        assert!(!Arc::ptr_eq(&ended, &tokens.get(key, None, async { Ok(token(3600)) }).await.unwrap()));
+        assert!(near(used(0), SHORTEST.as_secs()), "an end that was before the beginning");
     }
 }

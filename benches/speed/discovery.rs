@@ -93,8 +93,8 @@ fn service(system: &System, folder: &Path) -> anyhow::Result<Process> {
     let manifests = folder.join("integrations");
     std::fs::create_dir_all(&manifests)?;
     for (id, paginator, size) in [
-        ("in_turn", "cursor", 100),
-        ("side_by_side", "page_number", 100),
+        ("sequential", "cursor", 100),
+        ("parallel", "page_number", 100),
         ("many", "page_number", 1000),
         ("cold", "cursor", 1000),
     ] {
@@ -117,7 +117,7 @@ fn discover(id: &str, refresh: bool) -> Vec<u8> {
 pub async fn list(report: &mut Report) -> anyhow::Result<()> {
     let (system, folder): (_, TempDir) = (System::start()?, tempfile::tempdir()?);
     let service = service(&system, folder.path())?;
-    for (id, how, target) in [("in_turn", "one after another", 2.5), ("side_by_side", "side by side", 1.0)] {
+    for (id, how, target) in [("sequential", "one after another", 2.5), ("parallel", "side by side", 1.0)] {
         let mut connection = Connection::open(service.port).await?;
         let (began, before) = (Instant::now(), system.pages.load(Ordering::Relaxed));
         let answer = connection.ask(&discover(id, false)).await?;
@@ -145,9 +145,9 @@ pub async fn cached(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (system, folder) = (System::start()?, tempfile::tempdir()?);
     let service = service(&system, folder.path())?;
     let mut connection = Connection::open(service.port).await?;
-    let asked = discover("side_by_side", false);
+    let asked = discover("parallel", false);
     let size = connection.ask(&asked).await?.body.len();
-    let constant = Process::constant(size, "/api/integrations/side_by_side/discover")?;
+    let constant = Process::constant(size, "/api/integrations/parallel/discover")?;
     let a = Target { port: service.port, requests: vec![asked.clone()], process: Some(&service) };
     let b = Target { port: constant.port, requests: vec![asked], process: Some(&constant) };
     let throughput = throughput([&a, &b], 16, plan.stretch, plan.stretches).await?;

@@ -55,6 +55,40 @@ async fn dev_says_what_to_do_and_it_works() {
     assert!(folder.path().join("data").is_dir(), "its data is in the folder it was started in");
 }
 
+/// The manifest and the secret of the README, as a reader would save them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readers_own_manifest_works_after_a_restart_or_is_told_its_mistake() {
+    let readme = include_str!("../../README.md");
+    let manifest = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let (_, secret) = readme.split_once("`data/secrets.json`: `").unwrap();
+    let (name, value) = secret.split('`').next().unwrap().split_once(": ").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (running, api, _) = Running::dev(folder.path());
+    api.get("/integrations/my_rmm/discover").await.is(404);
+    drop(running);
+
+    std::fs::create_dir(file("integrations")).unwrap();
+    std::fs::write(file("integrations/my_rmm.yaml"), manifest).unwrap();
+    std::fs::write(file("integrations/broken.yaml"), "id: broken\nnmae: Broken\n").unwrap();
+    let secrets = std::fs::read_to_string(file("data/secrets.json")).unwrap();
+    std::fs::write(file("data/secrets.json"), secrets.replace('{', &format!("{{{name}: {value},"))).unwrap();
+    let check = run(folder.path(), &["integrations", "check"], &[]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.out.contains("broken.yaml:2: nmae: unknown key; did you mean name?"), "{check:?}");
+    assert!(check.out.contains("ok  my_rmm  My RMM (lists, pages by cursor, api_key)"), "{check:?}");
+
+    let (_running, api, _) = Running::dev(folder.path());
+    let discovered = api.get("/integrations/my_rmm/discover").await.is(200).json();
+    assert_eq!((&discovered["count"], &discovered["organizations"][1199]["id"]), (&json!(1200), &json!("2200")));
+    let mapping = json!({"external_org_id": "1001", "mapping_id": "mapping_1"});
+    api.put("/organizations/acme/integrations/my_rmm", &mapping).await.is(201);
+    let test = "/organizations/acme/integrations/my_rmm/mapping_1/test";
+    assert_eq!(api.post(test, &json!({})).await.is(200).json()["details"]["class"], "ok");
+    let broken = api.get("/integrations").await.is(200).json()["broken"].clone();
+    assert_eq!(broken[0]["file"], "broken.yaml", "{broken}");
+}
+
 /// What follows `/api` in the address of a command.
 fn path<'a>(command: &'a str, address: &str) -> &'a str {
     let (_, rest) = command.split_once(&format!("{address}/api")).unwrap();

@@ -149,7 +149,7 @@ async fn with_host(parts: &str, host: &str) -> (System, Option<Failure>) {
 }
 
 #[tokio::test]
-async fn a_setting_in_the_host_is_a_name_and_nothing_more() {
+async fn trap_32_a_setting_in_the_host_is_a_name_and_nothing_more() {
     let below = "base_url: 'https://{{config.host}}.example.com/v1'";
     let before = "base_url: 'https://api-{{config.host}}.example.com/v1'";
     for (parts, host, sent) in [

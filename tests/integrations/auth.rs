@@ -31,7 +31,7 @@ fn decoded(asked: &Asked) -> String {
 type Sent = fn(&Asked) -> bool;
 
 #[tokio::test]
-async fn fixed_credentials_go_where_the_manifest_says() {
+async fn trap_24_and_25_raw_keys_and_odd_pairs_go_where_the_manifest_says() {
     let table: [(&str, Sent); 6] = [
         ("{type: none}", |asked| asked.header("authorization").is_none() && asked.query.is_empty()),
         (

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use crosswalk::{
     domain::ExternalOrgId,
-    integrations::{Integration, Scope, manifest::Manifest, runner::ManifestIntegration},
+    integrations::{
+        Integration, Scope,
+        manifest::{Manifest, Paginator},
+        runner::ManifestIntegration,
+    },
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -275,4 +279,25 @@ async fn every_manifest_reads_one_organization() {
         }
     }
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+/// The vendors' largest pages are asked for: of the smallest there are, 50, a thousand organizations take 20 requests.
+#[test]
+fn trap_27_a_thousand_organizations_take_few_requests() {
+    let mut asked = 0;
+    for id in ids() {
+        let text = fs::read_to_string(format!("integrations/{id}.yaml")).unwrap();
+        let manifest = Manifest::load(&format!("{id}.yaml"), &text).unwrap();
+        let size = match manifest.list_organizations.unwrap().paginator {
+            Paginator::PageNumber { page_size, .. }
+            | Paginator::Offset { page_size, .. }
+            | Paginator::Cursor { page_size, .. }
+            | Paginator::JsonLink { page_size, .. }
+            | Paginator::HeaderLink { page_size, .. } => page_size,
+            Paginator::SinglePage {} => None,
+        };
+        asked += u32::from(size.is_some());
+        assert!(size.is_none_or(|size| size >= 50), "{id} asks for {size:?} at once");
+    }
+    assert!(asked >= 25, "only {asked} manifests ask for a size");
 }

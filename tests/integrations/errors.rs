@@ -29,7 +29,7 @@ fn filter(filter: &str) -> String {
 }
 
 #[tokio::test]
-async fn errors_in_an_answer_of_status_200() {
+async fn trap_18_errors_in_an_answer_of_status_200() {
     use FailureClass::{Authentication, BadResponse, NotFound, Permission, RateLimited};
     // Each answer has records as well, which must not be taken for organizations.
     let table = [
@@ -155,7 +155,7 @@ async fn each_status_has_its_class() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_none() {
+async fn trap_21_what_is_no_list_never_becomes_organizations() {
     let html = "<!DOCTYPE html><html><title>Sign in</title></html>";
     for (status, body, told) in [
         (200, html, "web page"),
@@ -190,7 +190,7 @@ async fn bodies_that_are_none() {
 }
 
 #[tokio::test]
-async fn json_that_is_dressed_oddly_is_read() {
+async fn trap_19_json_that_is_dressed_oddly_is_read() {
     for (kind, body) in [
         ("text/plain", r#"{"items": [{"id": 1}]}"#),
         ("text/html; charset=utf-8", "\n {\"items\": [{\"id\": 1}]}\r\n"),
@@ -202,7 +202,7 @@ async fn json_that_is_dressed_oddly_is_read() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_now_is_waited_out() {
+async fn trap_26_a_refusal_for_now_is_waited_out() {
     let soon = |seconds: u64| (std::time::SystemTime::now() + Duration::from_secs(seconds)).into();
     let soon: chrono::DateTime<chrono::Utc> = soon(1);
     let epoch = soon.timestamp().to_string();
@@ -360,7 +360,7 @@ async fn an_answer_that_breaks_off_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_test_reads_the_organization_and_compares_it() {
+async fn trap_20_a_test_reads_the_organization_and_compares_its_id() {
     use FailureClass::{BadResponse, Mismatch, NotFound};
     let table = [
         ("", r#"{"id": 5, "name": "Five"}"#, None),

@@ -34,7 +34,7 @@ async fn many_requests_share_one_login_and_one_new_one_after_a_refusal() {
 }
 
 #[tokio::test]
-async fn other_settings_never_share_a_token() {
+async fn trap_22_other_settings_never_share_a_token() {
     let system = System::start(|asked| {
         if asked.path == "/token" {
             let form = asked.form();

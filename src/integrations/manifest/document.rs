@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_words_stay_words() {
+    fn trap_34_plain_words_stay_words() {
         let document =
             Document::parse("a: [no, on, 007, null, ~, true, 1, -1, 1.5, 0x10, \"1\", 18446744073709551615]").unwrap();
         insta::assert_snapshot!(document.value, @r#"{"a":["no","on","007",null,null,true,1,-1,1.5,16,"1",18446744073709551615]}"#);

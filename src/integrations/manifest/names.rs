@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn header_names_are_normalised() {
+    fn trap_33_header_names_are_normalised() {
         assert_eq!(HeaderText::parse("clientId").unwrap().as_str(), "clientid");
         assert!(HeaderText::parse("client id").is_err() && HeaderText::parse("a:b").is_err());
     }

@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_nothing_is_a_mistake_not_literal_text() {
+    fn trap_31_what_stands_for_nothing_is_a_mistake_not_literal_text() {
         for bad in ["{{config}}", "{{org.name}}", "{{env.X}}", "{{config.x", "config.x}}", "{{}}", "{{config.a-b}}"] {
             assert!(Template::parse(bad).is_err(), "{bad}");
         }

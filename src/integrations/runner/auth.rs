@@ -274,7 +274,7 @@ mod tests {
     use super::{super::token::UNKNOWN_LIFETIME, *};
 
     #[test]
-    fn ends_are_told_in_many_ways() {
+    fn trap_23_ends_of_tokens_are_told_in_many_ways() {
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         assert_eq!(until(&json!(1_700_000_060), now), Some(60));
         assert_eq!(until(&json!("1700000060"), now), Some(60));

@@ -41,7 +41,7 @@ impl App {
         let organizations = Organizations::new(Arc::clone(&tables));
         let tasks = TaskTracker::new();
         let mappings = Mappings::new(Arc::clone(&tables), organizations.clone(), Arc::clone(&registry), tasks.clone());
-        let settings = SettingsReader::new(Arc::clone(&tables), secrets);
+        let settings = SettingsReader::new(Arc::clone(&tables), Arc::clone(&registry), secrets);
         let discovery = Discovery::new(tasks.clone(), discovery::Limits::default());
         Self { tables, registry, organizations, mappings, settings, discovery, test_deadline: TEST_DEADLINE, tasks }
     }

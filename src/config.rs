@@ -10,6 +10,7 @@ use crate::{
     auth::{self, Entra},
     azure::IdentityEnvironment,
     outbound::HostMap,
+    secrets::KeyVaultSecrets,
     tables::AzureAccount,
 };
 
@@ -49,25 +50,49 @@ impl std::error::Error for InvalidSettings {}
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub rows: Rows,
-    /// A file of secrets; without it there are none.
+    /// Where secrets are; it comes before the file.
+    pub key_vault: Option<KeyVaultSecrets>,
+    /// A file of secrets. Without it and a key vault there are none.
     pub secrets_file: Option<PathBuf>,
 }
 
 impl Storage {
     /// # Errors
-    /// The settings that are wrong.
+    /// The settings that are wrong, all of them.
     pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
-        Ok(Self::with(Rows::read(environment)?, environment))
+        match (Rows::read(environment), key_vault(environment)) {
+            (Ok(rows), Ok(key_vault)) => Ok(Self { rows, key_vault, secrets_file: secrets_file(environment) }),
+            (rows, key_vault) => {
+                Err(InvalidSettings(rows.err().into_iter().chain(key_vault.err()).flat_map(|wrong| wrong.0).collect()))
+            }
+        }
     }
 
-    /// The embedded store, whatever else is set.
+    /// The embedded store and a file of secrets, whatever else is set.
     pub fn embedded(environment: Environment<'_>) -> Self {
-        Self::with(Rows::embedded(environment), environment)
+        Self { rows: Rows::embedded(environment), key_vault: None, secrets_file: secrets_file(environment) }
     }
+}
 
-    fn with(rows: Rows, environment: Environment<'_>) -> Self {
-        Self { rows, secrets_file: environment("CROSSWALK_SECRETS_FILE").map(Into::into) }
-    }
+fn secrets_file(environment: Environment<'_>) -> Option<PathBuf> {
+    environment("CROSSWALK_SECRETS_FILE").map(Into::into)
+}
+
+/// The key vault, reached with the identity that reaches the storage account, too.
+fn key_vault(environment: Environment<'_>) -> Result<Option<KeyVaultSecrets>, InvalidSettings> {
+    let Some(url) = environment("AZURE_KEY_VAULT_URL") else { return Ok(None) };
+    KeyVaultSecrets::with_managed_identity(&url, client_id(environment), managed_identity(environment))
+        .map(Some)
+        .map_err(|problem| InvalidSettings(vec![format!("AZURE_KEY_VAULT_URL: {problem}")]))
+}
+
+fn managed_identity(environment: Environment<'_>) -> IdentityEnvironment {
+    IdentityEnvironment { endpoint: environment("IDENTITY_ENDPOINT"), header: environment("IDENTITY_HEADER") }
+}
+
+/// Of a user-assigned identity.
+fn client_id(environment: Environment<'_>) -> Option<String> {
+    environment("AzureWebJobsStorage__clientId")
 }
 
 /// Where rows are kept.
@@ -89,11 +114,7 @@ impl Rows {
         let name = || environment("AzureWebJobsStorage__accountName");
         let account = uri.or_else(|| name().map(|name| ("accountName", AzureAccount::table_service_uri(&name))));
         if let Some((setting, uri)) = account {
-            let identity = IdentityEnvironment {
-                endpoint: environment("IDENTITY_ENDPOINT"),
-                header: environment("IDENTITY_HEADER"),
-            };
-            let client_id = environment("AzureWebJobsStorage__clientId");
+            let (client_id, identity) = (client_id(environment), managed_identity(environment));
             return uri
                 .and_then(|uri| AzureAccount::with_managed_identity(&uri, client_id, identity))
                 .map(Self::Azure)
@@ -333,6 +354,19 @@ mod tests {
         let wrong = with(&[("AzureWebJobsStorage", "AccountName=a;AccountKey=s3cret!")], Storage::read).unwrap_err();
         assert!(wrong.to_string().starts_with("AzureWebJobsStorage: "), "{wrong}");
         assert!(!wrong.to_string().contains("s3cret"), "{wrong}");
+    }
+
+    #[test]
+    fn the_key_vault_is_named_by_its_origin() {
+        let vault = |url| with(&[("AZURE_KEY_VAULT_URL", url), ("CROSSWALK_SECRETS_FILE", "s.json")], Storage::read);
+        let storage = vault("https://acme.vault.azure.net").unwrap();
+        assert_eq!(storage.key_vault.map(|vault| vault.url().to_owned()).unwrap(), "https://acme.vault.azure.net/");
+        assert!(with(&[], Storage::read).unwrap().key_vault.is_none());
+        let wrong = [("AZURE_KEY_VAULT_URL", "http://acme.vault.azure.net"), ("AzureWebJobsStorage__accountName", "?")];
+        insta::assert_snapshot!(with(&wrong, Storage::read).unwrap_err(), @r"
+        AzureWebJobsStorage__accountName: expected the account's name: 3 to 24 lower-case letters and digits
+        AZURE_KEY_VAULT_URL: expected https:// and the host of the Key Vault, as in https://NAME.vault.azure.net (http:// on loopback only)
+        ");
     }
 
     #[test]

@@ -48,11 +48,12 @@ pub fn open(storage: &Storage) -> anyhow::Result<Tables> {
 /// # Errors
 /// As [`open`]; the file of secrets cannot be read.
 pub fn app(storage: &Storage, registry: Registry) -> anyhow::Result<App> {
-    let secrets: Arc<dyn SecretStore> = match &storage.secrets_file {
-        Some(path) => {
+    let secrets: Arc<dyn SecretStore> = match (&storage.key_vault, &storage.secrets_file) {
+        (Some(key_vault), _) => Arc::new(key_vault.clone()),
+        (None, Some(path)) => {
             Arc::new(LocalSecrets::open(path).map_err(|problem| anyhow!("CROSSWALK_SECRETS_FILE: {problem}"))?)
         }
-        None => Arc::new(NoSecrets),
+        (None, None) => Arc::new(NoSecrets),
     };
     Ok(App::new(open(storage)?, registry, secrets))
 }

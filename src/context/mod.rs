@@ -8,7 +8,6 @@ use crate::{
     },
     integrations::{IntegrationError, OrganizationClient},
     mappings::{Expected, MappingError, Mappings, Versioned, WantedMapping},
-    secrets::SecretError,
     settings::{SettingsError, SettingsReader},
     tables::TableError,
 };
@@ -148,8 +147,8 @@ impl OrganizationContext {
     /// `halopsa_api_key` is stored as `{org_id}-halopsa-api-key` or `halopsa-api-key`.
     ///
     /// # Errors
-    /// The secret store is unavailable.
-    pub async fn get_secret(&self, key: &str) -> Result<Option<Secret>, SecretError> {
+    /// A store is unavailable; `key` is no `[a-z][a-z0-9_]{0,88}`; its name could be that of somebody else's credential.
+    pub async fn get_secret(&self, key: &str) -> Result<Option<Secret>, SettingsError> {
         let found = self.settings.get_secret(Some(&self.org_id), key).await?;
         Ok(found.map(|(secret, _)| secret))
     }

@@ -11,11 +11,11 @@ use warp::http::{HeaderValue, StatusCode, header};
 
 use super::response::{Response, json_response};
 use crate::{
-    domain::MappingId,
+    domain::{InvalidValue, MappingId},
     integrations::{Failure, FailureClass, IntegrationError},
     mappings::MappingError,
     secrets::SecretError,
-    settings::SettingsError,
+    settings::{SecretNameError, SettingsError},
     tables::TableError,
 };
 
@@ -159,11 +159,46 @@ impl From<MappingError> for ApiError {
 
 impl From<SecretError> for ApiError {
     fn from(error: SecretError) -> Self {
-        let SecretError::Unavailable { reason, retry_after } = error;
-        warn!(reason, "secrets");
-        let message = "The secret store cannot be read or does not answer in time; try again later";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Secrets unavailable", message)
-            .header(header::RETRY_AFTER, &seconds(retry_after).unwrap_or(RETRY_AFTER).to_string())
+        let message = error.to_string();
+        match error {
+            SecretError::Unavailable { reason, retry_after } => {
+                warn!(reason, "secrets");
+                let message = "The secret store cannot be reached or does not answer in time; try again later";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Secrets unavailable", message)
+                    .header(header::RETRY_AFTER, &seconds(retry_after).unwrap_or(RETRY_AFTER).to_string())
+            }
+            SecretError::Name(_) => Self::invalid("key", message),
+            SecretError::Value(reason) => Self::invalid("value", reason),
+            SecretError::ReadOnly => Self::new(StatusCode::CONFLICT, "No secret store", message),
+            SecretError::Deleted { .. } => Self::new(StatusCode::CONFLICT, "Secret deleted", message),
+        }
+    }
+}
+
+impl From<SecretNameError> for ApiError {
+    fn from(error: SecretNameError) -> Self {
+        let message = error.to_string();
+        match error {
+            SecretNameError::Key(InvalidValue(rule)) => Self::invalid("key", rule),
+            SecretNameError::TooLong { .. } => Self::invalid("key", message),
+            // Not the id: somebody may have swapped it with the secret.
+            SecretNameError::UnknownOrganization(_) => {
+                let message = "The organization that `scope` names is unknown; GET /api/organizations lists them";
+                Self::new(StatusCode::NOT_FOUND, "Organization not found", message)
+            }
+            // Which organizations there are is not for every caller.
+            SecretNameError::Owned { name, usage, .. } => {
+                warn!(message, "secrets");
+                let message = format!(
+                    "the secret '{name}' can't be used as {usage}: it could be one of another organization, which the log \
+                     names; choose another key"
+                );
+                Self::new(StatusCode::CONFLICT, "Secret name taken", message)
+            }
+            SecretNameError::Uuid { .. } | SecretNameError::Integration { .. } => {
+                Self::new(StatusCode::CONFLICT, "Secret name taken", message)
+            }
+        }
     }
 }
 
@@ -177,6 +212,7 @@ impl From<SettingsError> for ApiError {
             }
             SettingsError::Storage(error) => error.into(),
             SettingsError::Secrets(error) => error.into(),
+            SettingsError::Name(error) => error.into(),
         }
     }
 }

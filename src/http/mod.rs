@@ -15,6 +15,7 @@ mod repair_timer;
 mod request;
 mod response;
 mod routes;
+mod secrets;
 
 use std::{
     sync::Arc,

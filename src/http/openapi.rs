@@ -9,7 +9,7 @@ use warp::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{connection, discovery, health, integrations, mappings, organizations, response::Response};
+use super::{connection, discovery, health, integrations, mappings, organizations, response::Response, secrets};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +33,7 @@ use super::{connection, discovery, health, integrations, mappings, organizations
         mappings::update,
         mappings::deactivate,
         connection::test,
+        secrets::store,
     ),
     tags(
         (name = "mappings", description = "What an admin does"),

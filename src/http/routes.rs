@@ -11,7 +11,7 @@ use warp::http::{Method, StatusCode, header};
 
 use super::{
     connection, discovery, error::ApiError, health, integrations, mappings, openapi, organizations, request::Request,
-    response::Response,
+    response::Response, secrets,
 };
 use crate::app::App;
 
@@ -24,6 +24,9 @@ pub const STORAGE_DEADLINE: Duration = Duration::from_millis(4500);
 const DISCOVERY_DEADLINE: Duration = Duration::from_secs(125);
 /// Its two parts that need the store, and a test of 30 seconds.
 const TEST_DEADLINE: Duration = Duration::from_secs(40);
+
+/// Its part that needs the store, and a write to the secret store of 5 seconds.
+const SECRETS_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One path.
 pub struct Route {
@@ -114,6 +117,12 @@ pub static ROUTES: &[Route] = &[
         template: "organizations/{orgId}/integrations/{integrationName}/{mappingId}/test",
         methods: &[(Method::POST, |app, request| Box::pin(connection::test(app, request)))],
         deadline: TEST_DEADLINE,
+    },
+    Route {
+        function: "Secrets",
+        template: "secrets/{key}",
+        methods: &[(Method::PUT, |app, request| Box::pin(secrets::store(app, request)))],
+        deadline: SECRETS_DEADLINE,
     },
 ];
 

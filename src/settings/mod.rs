@@ -1,5 +1,13 @@
 //! What administrators have set: values of the table `Config` and credentials of the secret store, an organization's own
 //! before the global ones. Owns their names, and the check of an integration's settings. Must not know mappings or callers.
+//!
+//! `names.rs` is what credentials are called and whose a name is, `credentials.rs` reads, keeps and stores them.
+//!
+//! What another process has changed counts after a minute at most: a credential is kept for half of it, and so are the settings
+//! made of it. What was stored through this one counts at once.
+
+mod credentials;
+mod names;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,12 +18,18 @@ use std::{
 use futures::future::try_join_all;
 use moka::future::Cache;
 
+use self::credentials::Credentials;
+pub use self::{
+    credentials::SecretPlace,
+    names::{SecretKey, SecretNameError, SecretScope},
+};
 use crate::{
     domain::{IntegrationName, OrgId, Secret},
     integrations::{
-        ConfigField, Failure, FailureClass, Integration, IntegrationError, Scope, Setting, Settings,
+        ConfigField, Failure, FailureClass, Integration, IntegrationError, Registry, Scope, Setting, Settings,
         manifest::FieldKind,
     },
+    organizations::Organizations,
     secrets::{SecretError, SecretStore},
     tables::{Key, Properties, Property, Range, Table, TableError, Tables, scan_all},
 };
@@ -23,8 +37,8 @@ use crate::{
 /// The partition of what holds for every organization.
 const GLOBAL: &str = "GLOBAL";
 const ROW: &str = "config:";
-/// How long the settings of an integration are used before they are read again.
-const KEPT: Duration = Duration::from_mins(1);
+/// How long a credential is used before it is read again, and how long the settings of an integration are.
+const KEPT: Duration = Duration::from_secs(30);
 /// Most sets of settings that are kept.
 const MOST: u64 = 1000;
 
@@ -38,19 +52,24 @@ pub enum SettingsError {
     Storage(#[from] TableError),
     #[error(transparent)]
     Secrets(#[from] SecretError),
+    /// A credential can have no name that is its own.
+    #[error(transparent)]
+    Name(#[from] SecretNameError),
 }
 
 /// Reads what administrators have set. Cheap to clone.
 #[derive(Clone)]
 pub struct SettingsReader {
     tables: Tables,
-    secrets: Arc<dyn SecretStore>,
-    cache: Cache<(IntegrationName, Option<OrgId>), Arc<Settings>>,
+    credentials: Credentials,
+    cache: Cache<(u64, IntegrationName, Option<OrgId>), Arc<Settings>>,
 }
 
 impl SettingsReader {
-    pub fn new(tables: Tables, secrets: Arc<dyn SecretStore>) -> Self {
-        Self { tables, secrets, cache: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build() }
+    /// `registry`: whose credentials no organization's may be taken for.
+    pub fn new(tables: Tables, registry: Arc<Registry>, secrets: Arc<dyn SecretStore>) -> Self {
+        let credentials = Credentials::new(secrets, Organizations::new(Arc::clone(&tables)), registry);
+        Self { tables, credentials, cache: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build() }
     }
 
     /// A value of the table `Config`: the organization's own, else the global one. An empty value counts as none.
@@ -69,15 +88,46 @@ impl SettingsReader {
     /// A credential: the organization's own, else the global one. An empty one counts as none.
     ///
     /// # Errors
-    /// The secret store is unavailable.
-    pub async fn get_secret(&self, org_id: Option<&OrgId>, key: &str) -> Result<Option<(Secret, Scope)>, SecretError> {
-        for (name, scope) in secret_names(org_id, key) {
-            let secret = self.secrets.get(&name).await?.filter(|secret| !secret.expose().is_empty());
-            if let Some(secret) = secret {
+    /// The secret store is unavailable; `key` is no key; its name could be that of somebody else's credential.
+    pub async fn get_secret(
+        &self,
+        org_id: Option<&OrgId>,
+        key: &str,
+    ) -> Result<Option<(Secret, Scope)>, SettingsError> {
+        self.secret(org_id, key, false).await
+    }
+
+    async fn secret(
+        &self,
+        org_id: Option<&OrgId>,
+        key: &str,
+        anew: bool,
+    ) -> Result<Option<(Secret, Scope)>, SettingsError> {
+        let key = SecretKey::parse(key).map_err(SecretNameError::Key)?;
+        for (place, scope) in places(org_id) {
+            if let Some(secret) = self.credentials.get(&key, &place, anew).await? {
                 return Ok(Some((secret, scope)));
             }
         }
         Ok(None)
+    }
+
+    /// Where [`Self::set_secret`] is to store a credential. Asks the table of organizations, as it is now.
+    ///
+    /// # Errors
+    /// [`SettingsError::Name`]: the organization is unknown, or the name could be that of somebody else's credential;
+    /// [`SettingsError::Storage`].
+    pub async fn secret_place(&self, scope: &SecretScope, key: &SecretKey) -> Result<SecretPlace, SettingsError> {
+        self.credentials.place(key, scope).await
+    }
+
+    /// Stores a credential. From then on this process has forgotten all that it had read before, other processes have within
+    /// a minute.
+    ///
+    /// # Errors
+    /// The secret store cannot be written, or does not take the value.
+    pub async fn set_secret(&self, place: &SecretPlace, value: &Secret) -> Result<(), SecretError> {
+        self.credentials.set(place, value).await
     }
 
     /// All settings of an integration, for an organization or for none, at most a minute old; `refresh` reads them anew.
@@ -92,20 +142,21 @@ impl SettingsReader {
     ) -> Result<Arc<Settings>, SettingsError> {
         // An organization of that id has the global rows for its own, and must not pass for having set them.
         let org_id = org_id.filter(|org_id| org_id.as_str() != GLOBAL);
-        let key = (integration.name().clone(), org_id.cloned());
+        let key = (self.credentials.generation(), integration.name().clone(), org_id.cloned());
         if refresh {
             self.cache.invalidate(&key).await;
-            let settings = self.read(integration, org_id).await?;
+            let settings = self.read(integration, org_id, true).await?;
             self.cache.insert(key, Arc::clone(&settings)).await;
             return Ok(settings);
         }
-        self.cache.try_get_with(key, self.read(integration, org_id)).await.map_err(Arc::unwrap_or_clone)
+        self.cache.try_get_with(key, self.read(integration, org_id, false)).await.map_err(Arc::unwrap_or_clone)
     }
 
     async fn read(
         &self,
         integration: &dyn Integration,
         org_id: Option<&OrgId>,
+        anew: bool,
     ) -> Result<Arc<Settings>, SettingsError> {
         let fields = integration.config();
         if fields.is_empty() {
@@ -119,7 +170,7 @@ impl SettingsReader {
         };
         let global = self.values(GLOBAL, integration.name());
         let secrets = fields.iter().filter(|field| is_secret(field)).map(async |field| {
-            let found = self.get_secret(org_id, &full_key(integration.name(), field)).await?;
+            let found = self.secret(org_id, &full_key(integration.name(), field), anew).await?;
             Ok::<_, SettingsError>(found.map(|found| (field.key.as_str(), found)))
         });
         let (mut own, mut global, secrets) = tokio::try_join!(own, global, try_join_all(secrets))?;
@@ -147,7 +198,18 @@ impl SettingsReader {
                 }
             }
         }
-        if problems.is_empty() { Ok(Arc::new(Settings::new(values))) } else { Err(invalid(integration, problems)) }
+        if problems.is_empty() {
+            return Ok(Arc::new(Settings::new(values)));
+        }
+        // Whoever reads what is wrong sets it right, and tries again.
+        for field in fields.iter().filter(|field| is_secret(field)) {
+            if let Ok(key) = SecretKey::parse(&full_key(integration.name(), field)) {
+                for (place, _) in places(org_id) {
+                    self.credentials.forget(&key, &place).await;
+                }
+            }
+        }
+        Err(invalid(integration, problems))
     }
 
     /// The values of one partition whose keys begin with the integration's name.
@@ -181,11 +243,10 @@ fn full_key(name: &IntegrationName, field: &ConfigField) -> String {
     format!("{name}_{}", field.key)
 }
 
-/// The names under which a credential may be stored, the organization's own first. Key Vault's names have no underscores.
-fn secret_names(org_id: Option<&OrgId>, key: &str) -> impl Iterator<Item = (String, Scope)> {
-    let name = key.replace('_', "-");
-    let own = org_id.map(|org_id| (format!("{org_id}-{name}"), Scope::Organization));
-    own.into_iter().chain([(name, Scope::Global)])
+/// Where a credential is looked for, the organization's own first.
+fn places(org_id: Option<&OrgId>) -> impl Iterator<Item = (SecretScope, Scope)> {
+    let own = org_id.map(|org_id| (SecretScope::Organization(org_id.clone()), Scope::Organization));
+    own.into_iter().chain([(SecretScope::Global, Scope::Global)])
 }
 
 /// The setting, or what is wrong with it in words that never show its value.
@@ -206,7 +267,8 @@ fn check(field: &ConfigField, found: Option<(Secret, Scope)>) -> Result<Option<S
 /// Where to set a field.
 fn remedy(field: &ConfigField, key: &str, org_id: Option<&OrgId>) -> String {
     if is_secret(field) {
-        let names: Vec<_> = secret_names(org_id, key).map(|(name, _)| format!("'{name}'")).collect();
+        let Ok(key) = SecretKey::parse(key) else { return "give the field a shorter key".to_owned() };
+        let names: Vec<_> = places(org_id).map(|(place, _)| format!("'{}'", key.name(&place))).collect();
         return format!("store it as the secret {}", names.join(" or "));
     }
     let own = org_id.map(|org_id| format!("{org_id} or ")).unwrap_or_default();

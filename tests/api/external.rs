@@ -199,6 +199,19 @@ impl SecretStore for Vault {
         }
         Ok(self.values.lock().unwrap().get(name).map(Secret::new))
     }
+
+    async fn set(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
+        if *self.down.borrow() {
+            return Err(SecretError::Unavailable { reason: "secret-vault refused".into(), retry_after: None });
+        }
+        Self::set(self, name, value.expose());
+        Ok(())
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), SecretError> {
+        self.remove(name);
+        Ok(())
+    }
 }
 
 /// A server with that external system, its credential, and a clock of the test's own for discovery.

@@ -52,6 +52,7 @@ async fn while_the_store_is_down_every_request_that_needs_it_is_503_in_time() {
         for (method, _) in route.methods {
             let body = match (method.as_str(), route.function) {
                 ("POST", _) => json!({"integration_name": "halo", "external_org_id": "2"}),
+                ("PUT", "Secrets") => json!({"value": "x", "scope": "acme"}),
                 ("PUT", _) => json!({"external_org_id": "2"}),
                 ("PATCH", _) => json!({"external_org_name": "other"}),
                 _ => json!({}),

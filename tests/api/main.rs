@@ -25,6 +25,7 @@ mod process;
 mod repair_timer;
 mod routes;
 mod schema;
+mod secrets;
 mod server;
 mod settings;
 mod valve;

@@ -90,7 +90,7 @@ fn bodies_have_examples_and_all_examples_are_valid() {
 #[test]
 fn request_bodies_say_that_unknown_fields_and_wrong_nulls_are_refused() {
     let schemas = &DOCUMENT["components"]["schemas"];
-    for name in ["CreateBody", "SetBody", "PatchBody"] {
+    for name in ["CreateBody", "SetBody", "PatchBody", "SecretBody"] {
         assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
     }
     for field in ["external_org_id", "is_active"] {

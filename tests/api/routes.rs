@@ -13,7 +13,7 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 /// The path of a route behind `/api`, for a mapping that a test may have made.
 pub fn sample(route: &Route) -> String {
     let path = route.template.replace("{orgId}", "acme").replace("{integrationName}", "halo");
-    format!("/{}", path.replace("{mappingId}", "mapping_x"))
+    format!("/{}", path.replace("{mappingId}", "mapping_x").replace("{key}", "psa_api_key"))
 }
 
 async fn with_sample() -> Server {

@@ -90,7 +90,7 @@ async fn the_organizations_own_comes_before_the_global_and_that_before_the_defau
     let tables: Tables = Arc::new(EmbeddedTables::in_memory().unwrap());
     let vault =
         Vault::of(&[("psa-api-key", "global"), ("psa-pin", "1"), ("acme-psa-pin", "2"), ("globex-psa-api-key", "x")]);
-    let reader = SettingsReader::new(Arc::clone(&tables), vault.clone());
+    let reader = SettingsReader::new(Arc::clone(&tables), Arc::default(), vault.clone());
     set(&tables, "GLOBAL", "psa_base_url", "https://global").await;
     set(&tables, "acme", "psa_base_url", "https://acme").await;
     // Another integration whose name begins alike, another organization, and a credential where none belongs.
@@ -128,7 +128,7 @@ async fn the_organizations_own_comes_before_the_global_and_that_before_the_defau
 async fn everything_that_is_missing_or_wrong_is_told_at_once_and_no_value_is() {
     let tables: Tables = Arc::new(EmbeddedTables::in_memory().unwrap());
     let vault = Vault::of(&[("acme-psa-pin", "hunter2"), ("psa-api-key", "")]);
-    let reader = SettingsReader::new(Arc::clone(&tables), vault);
+    let reader = SettingsReader::new(Arc::clone(&tables), Arc::default(), vault);
     set(&tables, "acme", "psa_region", "hunter3").await;
     set(&tables, "GLOBAL", "psa_base_url", "http://hunter4").await;
     let error = reader.resolve(&psa(), Some(&acme()), false).await.unwrap_err();
@@ -196,7 +196,9 @@ async fn a_context_reads_configuration_and_credentials() {
     assert_eq!(secret(&globex, "psa_api_key").await.as_deref(), Some("globex-k3y"));
     assert_eq!(secret(&acme, "nothing").await, None);
     lab.vault.down.send_replace(true);
-    acme.get_secret("psa_api_key").await.unwrap_err();
+    // What was read is kept; the rest is not made up.
+    assert_eq!(secret(&acme, "psa_api_key").await.as_deref(), Some("global-k3y"));
+    acme.get_secret("psa_pin").await.unwrap_err();
 }
 
 #[tokio::test]

@@ -1,0 +1,124 @@
+//! Credentials out of the secret store, kept for a while, and into it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use moka::future::Cache;
+
+use super::{
+    KEPT, SettingsError,
+    names::{Owners, SecretKey, SecretNameError, SecretScope},
+};
+use crate::{
+    domain::Secret,
+    integrations::Registry,
+    organizations::Organizations,
+    secrets::{SecretError, SecretStore},
+};
+
+/// Most names that are kept.
+const MOST: u64 = 10_000;
+
+/// Where a credential is to be stored: proof that the organization exists, and that the name is nobody else's.
+#[derive(Clone, Debug)]
+pub struct SecretPlace {
+    name: String,
+}
+
+/// Counts the writes of this process. It is part of the caches' keys: a read that began before a write can't bring back what
+/// was there before it.
+#[derive(Default)]
+struct Generation(AtomicU64);
+
+/// Counts one on when dropped: also where nobody waited for the write to end.
+struct Writing<'a>(&'a Generation);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Credentials {
+    store: Arc<dyn SecretStore>,
+    organizations: Organizations,
+    registry: Arc<Registry>,
+    generation: Arc<Generation>,
+    /// What was there or was not, by name.
+    values: Cache<(u64, String), Option<Secret>>,
+    owners: Cache<(), Arc<Owners>>,
+}
+
+impl Credentials {
+    pub(super) fn new(store: Arc<dyn SecretStore>, organizations: Organizations, registry: Arc<Registry>) -> Self {
+        Self {
+            store,
+            organizations,
+            registry,
+            generation: Arc::default(),
+            values: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build(),
+            owners: Cache::builder().max_capacity(1).time_to_live(KEPT).build(),
+        }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.0.load(Ordering::SeqCst)
+    }
+
+    /// The credential of exactly that scope; `anew`: as it is now. An empty one counts as none.
+    pub(super) async fn get(
+        &self,
+        key: &SecretKey,
+        scope: &SecretScope,
+        anew: bool,
+    ) -> Result<Option<Secret>, SettingsError> {
+        let owners = self.owners.try_get_with((), self.read_owners()).await.map_err(Arc::unwrap_or_clone)?;
+        let name = match owners.name(key, scope, &self.registry) {
+            // No store can have one.
+            Err(SecretNameError::TooLong { .. }) => return Ok(None),
+            name => name?,
+        };
+        let cached = (self.generation(), name.clone());
+        if anew {
+            let value = self.read(&name).await?;
+            self.values.insert(cached, value.clone()).await;
+            return Ok(value);
+        }
+        Ok(self.values.try_get_with(cached, self.read(&name)).await.map_err(Arc::unwrap_or_clone)?)
+    }
+
+    /// Does not keep what was read of that name.
+    pub(super) async fn forget(&self, key: &SecretKey, scope: &SecretScope) {
+        self.values.invalidate(&(self.generation(), key.name(scope))).await;
+    }
+
+    /// Where to store a credential, by the organizations that there are now.
+    pub(super) async fn place(&self, key: &SecretKey, scope: &SecretScope) -> Result<SecretPlace, SettingsError> {
+        let owners = self.read_owners().await?;
+        self.owners.insert((), Arc::clone(&owners)).await;
+        if let SecretScope::Organization(org_id) = scope
+            && !owners.know(org_id)
+        {
+            return Err(SecretNameError::UnknownOrganization(org_id.clone()).into());
+        }
+        Ok(SecretPlace { name: owners.name(key, scope, &self.registry)? })
+    }
+
+    pub(super) async fn set(&self, place: &SecretPlace, value: &Secret) -> Result<(), SecretError> {
+        let _writing = Writing(&self.generation);
+        self.store.set(&place.name, value).await
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+        Ok(self.store.get(name).await?.filter(|secret| !secret.expose().is_empty()))
+    }
+
+    async fn read_owners(&self) -> Result<Arc<Owners>, SettingsError> {
+        let all = self.organizations.list().await?;
+        Ok(Arc::new(Owners::new(all.into_iter().map(|organization| organization.id))))
+    }
+}

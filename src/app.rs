@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
+    auth::Auth,
     context::OrganizationContext,
     discovery::{self, Discovery},
     domain::{Actor, OrgId},
@@ -25,6 +26,8 @@ const TEST_DEADLINE: Duration = Duration::from_secs(30);
 /// What the HTTP layer and the commands work with.
 pub struct App {
     pub tables: Tables,
+    /// Who is calling and what they may do; whoever serves anybody but developers puts another one here.
+    pub auth: Auth,
     pub registry: Arc<Registry>,
     pub organizations: Organizations,
     pub mappings: Mappings,
@@ -36,6 +39,7 @@ pub struct App {
 }
 
 impl App {
+    /// With development identity.
     pub fn new(tables: Tables, registry: Registry, secrets: Arc<dyn SecretStore>) -> Self {
         let registry = Arc::new(registry);
         let organizations = Organizations::new(Arc::clone(&tables));
@@ -43,7 +47,18 @@ impl App {
         let mappings = Mappings::new(Arc::clone(&tables), organizations.clone(), Arc::clone(&registry), tasks.clone());
         let settings = SettingsReader::new(Arc::clone(&tables), Arc::clone(&registry), secrets);
         let discovery = Discovery::new(tasks.clone(), discovery::Limits::default());
-        Self { tables, registry, organizations, mappings, settings, discovery, test_deadline: TEST_DEADLINE, tasks }
+        let auth = Auth::development(Arc::clone(&tables));
+        Self {
+            tables,
+            auth,
+            registry,
+            organizations,
+            mappings,
+            settings,
+            discovery,
+            test_deadline: TEST_DEADLINE,
+            tasks,
+        }
     }
 
     /// What a workflow holds. `actor` is who the audit log will name.

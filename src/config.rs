@@ -142,14 +142,22 @@ impl Identity {
     pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
         match environment("CROSSWALK_AUTH").as_deref() {
             None | Some("entra") => Self::entra(environment),
-            Some("development") => match Server::development_in_azure(environment) {
-                None => Ok(Self::Development),
-                Some(wrong) => Err(InvalidSettings(vec![wrong])),
-            },
+            Some("development") => Self::development(environment),
             Some(other) => Err(InvalidSettings(vec![format!(
                 "CROSSWALK_AUTH: expected `entra` or `development`, not '{}'",
                 other.escape_debug()
             )])),
+        }
+    }
+
+    fn development(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        match environment("WEBSITE_INSTANCE_ID") {
+            None => Ok(Self::Development),
+            Some(_) => Err(InvalidSettings(vec![
+                "CROSSWALK_AUTH: `development` trusts every caller and does not start in Azure (WEBSITE_INSTANCE_ID is \
+                 set)"
+                    .to_owned(),
+            ])),
         }
     }
 
@@ -192,27 +200,14 @@ impl Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     pub listen: SocketAddr,
+    pub identity: Identity,
 }
 
 impl Server {
     /// # Errors
     /// The settings that are wrong, all of them.
     pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
-        let mut wrong = Vec::new();
-        match environment("CROSSWALK_AUTH").as_deref() {
-            Some("development") => wrong.extend(Self::development_in_azure(environment)),
-            Some("entra") | None => wrong.push(
-                "CROSSWALK_AUTH: this version cannot check tokens yet; expected `development`, which trusts every caller \
-                 and is for a developer's machine only"
-                    .to_owned(),
-            ),
-            Some(other) => wrong.push(format!("CROSSWALK_AUTH: expected `development`, not '{}'", other.escape_debug())),
-        }
-        let port = Self::port(environment).map_err(|problem| wrong.push(problem));
-        match port {
-            Ok(port) if wrong.is_empty() => Ok(Self::on(port)),
-            _ => Err(InvalidSettings(wrong)),
-        }
+        Self::with(Identity::read(environment), environment)
     }
 
     /// What `crosswalk dev` serves: development identity, whatever is set.
@@ -220,23 +215,25 @@ impl Server {
     /// # Errors
     /// The settings that are wrong, all of them.
     pub fn development(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
-        let mut wrong: Vec<_> = Self::development_in_azure(environment).into_iter().collect();
-        match Self::port(environment).map_err(|problem| wrong.push(problem)) {
-            Ok(port) if wrong.is_empty() => Ok(Self::on(port)),
-            _ => Err(InvalidSettings(wrong)),
+        Self::with(Identity::development(environment), environment)
+    }
+
+    fn with(
+        identity: Result<Identity, InvalidSettings>,
+        environment: Environment<'_>,
+    ) -> Result<Self, InvalidSettings> {
+        match (identity, Self::port(environment)) {
+            // Loopback only: the Functions host talks to 127.0.0.1, and development mode must not be reachable from
+            // elsewhere.
+            (Ok(identity), Ok(port)) => {
+                Ok(Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port), identity })
+            }
+            (identity, port) => {
+                let mut wrong = identity.map_or_else(|InvalidSettings(wrong)| wrong, |_| Vec::new());
+                wrong.extend(port.err());
+                Err(InvalidSettings(wrong))
+            }
         }
-    }
-
-    /// Loopback only: the Functions host talks to 127.0.0.1, and development mode must not be reachable from elsewhere.
-    fn on(port: u16) -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port) }
-    }
-
-    fn development_in_azure(environment: Environment<'_>) -> Option<String> {
-        environment("WEBSITE_INSTANCE_ID").map(|_| {
-            "CROSSWALK_AUTH: `development` trusts every caller and does not start in Azure (WEBSITE_INSTANCE_ID is set)"
-                .to_owned()
-        })
     }
 
     fn port(environment: Environment<'_>) -> Result<u16, String> {
@@ -316,11 +313,11 @@ mod tests {
     }
 
     #[test]
-    fn without_settings_the_store_is_embedded_and_serving_needs_an_identity_mode() {
+    fn without_settings_the_store_is_embedded_and_serving_needs_a_tenant() {
         let storage = with(&[], Storage::read).unwrap();
         assert!(matches!(storage.rows, Rows::Embedded(path) if path.ends_with("data")));
         assert_eq!(storage.secrets_file, None);
-        assert!(with(&[], Server::read).unwrap_err().to_string().starts_with("CROSSWALK_AUTH: "));
+        assert!(with(&[], Server::read).unwrap_err().to_string().starts_with("AZURE_TENANT_ID: not set"));
     }
 
     #[test]
@@ -336,7 +333,7 @@ mod tests {
     fn all_mistakes_are_told_at_once() {
         let wrong = with(&[("CROSSWALK_AUTH", "none"), ("CROSSWALK_PORT", "http")], Server::read).unwrap_err();
         insta::assert_snapshot!(wrong, @r"
-        CROSSWALK_AUTH: expected `development`, not 'none'
+        CROSSWALK_AUTH: expected `entra` or `development`, not 'none'
         CROSSWALK_PORT: expected a port from 0 to 65535, not 'http'
         ");
     }

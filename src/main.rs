@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use crosswalk::{
     commands::{self, dev, integrations, live, repair, seed, serve, verify},
-    config::{Server, Storage, Systems, integrations_dir, is_development, process_environment},
+    config::{Identity, Server, Storage, Systems, integrations_dir, is_development, process_environment},
     integrations::{Registry, examples},
     telemetry,
 };
@@ -21,7 +21,9 @@ Try it:
   curl -s localhost:7071/api/health
 
 Settings come from the environment; README.md lists them. The ones you need first:
-  CROSSWALK_AUTH=development          who calls: anybody, on this machine only
+  CROSSWALK_AUTH=development          who calls: anybody, on this machine only; without it, users of Entra ID
+  AZURE_TENANT_ID=...                 whose tenant they are from
+  CROSSWALK_AUDIENCE=...              the client id of this API, which their tokens are for
   AzureWebJobsStorage=...             where rows are: a connection string, or UseDevelopmentStorage=true for Azurite
   CROSSWALK_DATA_DIR=./data           where rows are without it: the embedded store
   CROSSWALK_PORT=7071                 where to listen, on 127.0.0.1
@@ -101,7 +103,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (server, storage) = (Server::read(environment), Storage::read(environment));
             let systems = Systems::read(environment, is_development(environment));
             let ((server, storage), systems) = both(both(server, storage), systems.map_err(Into::into))?;
-            let examples = examples().map_err(|rule| anyhow::anyhow!("a built-in integration: its name {rule}"))?;
+            // They answer what no external system does.
+            let examples = match server.identity {
+                Identity::Development => examples(),
+                Identity::Entra(_) => Ok(Vec::new()),
+            };
+            let examples = examples.map_err(|rule| anyhow::anyhow!("a built-in integration: its name {rule}"))?;
             let registry = commands::registry(examples, &systems.manifests, &commands::outbound(systems.host_map)?)?;
             serve::run(&server, &storage, commands::app(&storage, registry)?, |_| String::new()).await?;
         }

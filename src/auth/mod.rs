@@ -144,6 +144,11 @@ impl Auth {
         Self { mode: Mode::Development, permissions: Permissions::new(tables) }
     }
 
+    /// Whether callers are who they say.
+    pub const fn is_development(&self) -> bool {
+        matches!(self.mode, Mode::Development)
+    }
+
     /// Who is calling. `authorization` is the header of that name; `dev_user` counts in development mode alone.
     ///
     /// # Errors

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 
 use super::{described, example_system, seed, serve};
 use crate::{
+    auth::DEV_USER,
     config::{Rows, Server, Storage, Systems},
-    http::DEV_USER,
     integrations::{Integration, examples, manifest::Manifest},
     outbound::HostMap,
 };

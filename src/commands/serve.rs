@@ -6,14 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing::{info, warn};
 
 use super::describe;
 use crate::{
     app::App,
-    config::{Server, Storage},
+    auth::{Auth, Tokens, system_clock},
+    config::{Identity, Server, Storage},
     http,
 };
 
@@ -29,9 +30,13 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 pub async fn run(
     server: &Server,
     storage: &Storage,
-    app: App,
+    mut app: App,
     announce: impl FnOnce(&str) -> String,
 ) -> anyhow::Result<()> {
+    if let Identity::Entra(entra) = &server.identity {
+        let tokens = Tokens::new(entra, system_clock()).map_err(|problem| anyhow!(problem))?;
+        app.auth = Auth::entra(tokens, Arc::clone(&app.tables));
+    }
     let listener = TcpListener::bind(server.listen).await.with_context(|| {
         format!("port {} cannot be listened on; choose another with CROSSWALK_PORT", server.listen.port())
     })?;
@@ -44,9 +49,15 @@ pub async fn run(
     drop(out);
     let integrations = app.registry.iter().count();
     info!(%address, storage = describe(storage), integrations, "listening");
-    warn!(
-        "development identity: whoever reaches this address may do everything; the header X-Dev-User says who they are"
-    );
+    match &server.identity {
+        Identity::Entra(entra) => {
+            info!(tenant = %entra.tenant_id, audience = entra.audience, authority = %entra.authority, "callers show tokens");
+        }
+        Identity::Development => warn!(
+            "development identity: whoever reaches this address may do everything; the header X-Dev-User says who they \
+             are"
+        ),
+    }
 
     let app = Arc::new(app);
     let repair = app.mappings.repair();

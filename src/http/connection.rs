@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{Source, TestOutcome},
+    domain::TestOutcome,
     integrations::{IntegrationError, TestResult, guarded},
     settings::SettingsError,
 };
@@ -71,7 +71,7 @@ struct TestDetails {
 pub async fn test(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let key = request.mapping_key(&app.registry)?;
     let integration = request.integration(&app.registry)?;
-    let actor = request.actor(Source::Api)?;
+    let actor = request.actor()?;
     let prepared = async {
         let mapping = app.mappings.get(&key, true).await?.mapping;
         // Read anew: who has just mended a credential wants to know whether it works now.

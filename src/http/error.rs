@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use utoipa::ToSchema;
 use warp::http::{HeaderValue, StatusCode, header};
 
 use super::response::{Response, json_response};
 use crate::{
+    auth::{Denied, TokenError},
     domain::{InvalidValue, MappingId},
     integrations::{Failure, FailureClass, IntegrationError},
     mappings::MappingError,
@@ -100,6 +101,40 @@ impl ApiError {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        let message = match error {
+            TokenError::Missing => {
+                "Send an access token of Microsoft Entra ID for this API: `Authorization: Bearer TOKEN`".to_owned()
+            }
+            TokenError::Invalid(reason) => {
+                info!(reason, "refused a token");
+                format!("The access token is refused: {reason}; get one for this API and send it before it expires")
+            }
+            TokenError::Unavailable => {
+                "The keys of the identity provider cannot be read, so no new token can be checked; try again later"
+                    .to_owned()
+            }
+        };
+        match error.challenge() {
+            Some(challenge) => Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+                .header(header::WWW_AUTHENTICATE, &challenge),
+            None => Self::new(StatusCode::SERVICE_UNAVAILABLE, "Identity provider unavailable", message)
+                .header(header::RETRY_AFTER, &RETRY_AFTER.to_string()),
+        }
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthenticated => TokenError::Missing.into(),
+            Denied::Forbidden(required) => Self::new(StatusCode::FORBIDDEN, "Forbidden", required),
+            Denied::Unavailable(error) => error.into(),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
+    auth::{Manageable, Right},
     domain::{ExternalOrgId, InvalidValue},
     integrations::Broken,
     mappings::LookupPage,
@@ -33,8 +34,9 @@ const LIMIT: (usize, usize) = (100, 1000);
 pub struct IntegrationsBody {
     integrations: Vec<IntegrationBody>,
     count: usize,
-    /// Manifests that did not load.
-    broken: Vec<BrokenBody>,
+    /// Manifests that did not load; shown to administrators of the MSP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<Vec<BrokenBody>>,
 }
 
 #[derive(serde::Serialize, ToSchema)]
@@ -76,7 +78,7 @@ pub struct LookupBody {
     get, path = "/api/integrations", operation_id = "list_integrations", tag = "integrations",
     responses((status = 200, body = IntegrationsBody))
 )]
-pub fn list(app: &App) -> Response {
+pub async fn list(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let integrations: Vec<_> = app
         .registry
         .iter()
@@ -93,10 +95,14 @@ pub fn list(app: &App) -> Response {
         file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         problems: problems.iter().map(ToString::to_string).collect(),
     });
-    ok(&IntegrationsBody { count: integrations.len(), integrations, broken: broken.collect() })
+    // What may be managed without an organization, only administrators of the MSP may.
+    let admin = app.auth.authorize(request.caller.as_ref(), Right::ManageConfig, None).await.is_ok();
+    let broken = admin.then(|| broken.collect());
+    Ok(ok(&IntegrationsBody { count: integrations.len(), integrations, broken }))
 }
 
-/// Reverse lookup: which organizations use this integration, or one external organization of it.
+/// Reverse lookup: which organizations use this integration, or one external organization of it. Of those that the
+/// caller may manage.
 #[utoipa::path(
     get, path = "/api/integrations/{integrationName}/mappings", operation_id = "lookup_mappings", tag = "integrations",
     params(
@@ -123,7 +129,12 @@ pub async fn lookup(app: Arc<App>, request: Request) -> Result<Response, ApiErro
         let bound = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|bound| LookupPage::is_bound(bound));
         bound.ok_or_else(|| InvalidValue("must be the next_cursor of an earlier page".to_owned()))
     })?;
-    let page = app.mappings.lookup(integration, external_org_id.as_ref(), limit.unwrap_or(default), from).await?;
+    let organizations = match &request.grant.organizations {
+        Manageable::All => None,
+        Manageable::Only(ids) => Some(&ids[..]),
+    };
+    let limit = limit.unwrap_or(default);
+    let page = app.mappings.lookup(integration, organizations, external_org_id.as_ref(), limit, from).await?;
     let mappings: Vec<_> = page.mappings.into_iter().map(MappingBody::from).collect();
     let next_cursor = page.next.map(|next| URL_SAFE_NO_PAD.encode(next));
     Ok(ok(&LookupBody { count: mappings.len(), mappings, next_cursor }))

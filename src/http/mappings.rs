@@ -14,9 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{
-        ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, OrgId, Source,
-    },
+    domain::{ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, OrgId},
     integrations::Registry,
     mappings::{Patch, Versioned, WantedMapping},
 };
@@ -184,7 +182,7 @@ pub async fn create(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     let mut fields = Fields::parse(&request.body)?;
     let integration = fields.required("integration_name", |name| mappable(&app.registry, &name));
     let new = wanted(fields, org_id, integration)?;
-    let created = app.mappings.create(new, request.actor(Source::Api)?).await?;
+    let created = app.mappings.create(new, request.actor()?).await?;
     Ok(created_response(created))
 }
 
@@ -230,7 +228,7 @@ pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
     let org_id = request.org_id()?;
     let integration = request.integration(&app.registry)?.name().clone();
     let set = wanted(Fields::parse(&request.body)?, org_id, Some(integration))?;
-    let (found, created) = app.mappings.set(set, request.actor(Source::Workflow)?).await?;
+    let (found, created) = app.mappings.set(set, request.actor()?).await?;
     Ok(if created { created_response(found) } else { changed_response(found) })
 }
 
@@ -290,7 +288,7 @@ pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     let is_active = fields.bool("is_active");
     fields.finish()?;
     let patch = Patch { external_org_id, external_org_name, data, is_active };
-    let found = app.mappings.update(key, patch, request.if_match(), request.actor(Source::Api)?).await?;
+    let found = app.mappings.update(key, patch, request.if_match(), request.actor()?).await?;
     Ok(changed_response(found))
 }
 
@@ -310,7 +308,7 @@ pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiErro
 )]
 pub async fn deactivate(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let key = request.mapping_key(&app.registry)?;
-    app.mappings.deactivate(key, request.if_match(), request.actor(Source::Api)?).await?;
+    app.mappings.deactivate(key, request.if_match(), request.actor()?).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

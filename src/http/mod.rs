@@ -1,7 +1,9 @@
 //! The HTTP API: the only place that knows warp and status codes. One file per resource; `routes.rs` lists every path.
 //!
-//! A request goes: warp → [`handle`] → route → body (at most 64 KiB) → handler, all within the deadline of the route → one log line.
+//! A request goes: warp → [`handle`] → route → caller and right (`access.rs`) → body (at most 64 KiB) → handler, within the
+//! deadline of the route → one log line.
 
+mod access;
 mod connection;
 mod discovery;
 mod error;
@@ -36,11 +38,10 @@ use self::{
     error::ApiError,
     request::{Query, Request},
     response::Response,
-    routes::{Router, STORAGE_DEADLINE},
+    routes::{Matched, Router, STORAGE_DEADLINE},
 };
 pub use self::{
     openapi::openapi,
-    request::DEV_USER,
     routes::{ROUTES, Route},
 };
 use crate::app::App;
@@ -95,27 +96,7 @@ async fn handle<B: Buf>(
     let began = Instant::now();
     let matched = router.find(path);
     let template = matched.as_ref().map_or("-", |matched| matched.route.template);
-    let outcome = match matched {
-        Err(error) => {
-            // The connection can be used again only after its body.
-            let _ = read_body(&headers, body).await;
-            Err(error)
-        }
-        Ok(matched) => {
-            let body = read_body(&headers, body).await;
-            match (matched.handler(&method), body) {
-                (Err(error), _) | (_, Err(error)) => Err(error),
-                (Ok(handler), Ok(body)) => {
-                    let query = Query::parse(query);
-                    let request = Request { method: method.clone(), params: matched.params, query, headers, body };
-                    match tokio::time::timeout(matched.route.deadline, handler(app, request)).await {
-                        Ok(outcome) => outcome,
-                        Err(_) => Err(ApiError::storage_unavailable(None)),
-                    }
-                }
-            }
-        }
-    };
+    let outcome = answer(app, matched, method.clone(), query, headers, body).await;
     let response = outcome.unwrap_or_else(ApiError::into_response);
     let (status, millis) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1000.0);
     if template == "health" {
@@ -124,6 +105,34 @@ async fn handle<B: Buf>(
         info!(%method, route = template, status, millis, "request");
     }
     response
+}
+
+async fn answer<B: Buf>(
+    app: Arc<App>,
+    matched: Result<Matched, ApiError>,
+    method: Method,
+    query: &str,
+    headers: HeaderMap,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Result<Response, ApiError> {
+    let began = Instant::now();
+    let query = Query::parse(query);
+    let admitted = in_storage_time(async {
+        access::check_host(&app, &headers)?;
+        let matched = matched?;
+        let (right, handler) = matched.handler(&method)?;
+        let (caller, grant) = access::admit(&app, right, &matched, &query, &headers).await?;
+        Ok((matched, handler, caller, grant))
+    })
+    .await;
+    let waited = began.elapsed();
+    // Refused or not: the connection can be used again only after its body.
+    let body = read_body(&headers, body).await;
+    let (matched, handler, caller, grant) = admitted?;
+    let request = Request { method, params: matched.params?, query, headers, body: body?, caller, grant };
+    let deadline = matched.route.deadline.saturating_sub(waited);
+    let handled = tokio::time::timeout(deadline, handler(app, request)).await;
+    handled.unwrap_or_else(|_| Err(ApiError::storage_unavailable(None)))
 }
 
 /// The part of a longer handler that needs the store: an outage is answered in time here, too.

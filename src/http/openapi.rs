@@ -3,13 +3,26 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use utoipa::{OpenApi, openapi::RefOr};
+use utoipa::{
+    OpenApi,
+    openapi::{
+        ContentBuilder, Header, Ref, RefOr, ResponseBuilder,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
 use warp::{
     Reply,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
 };
 
-use super::{connection, discovery, health, integrations, mappings, organizations, response::Response, secrets};
+use super::{
+    connection, discovery, health, integrations, mappings, organizations, response::Response, routes::ROUTES, secrets,
+};
+use crate::auth::Right;
+
+/// What callers show, as the document calls it.
+const SCHEME: &str = "entra";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,9 +61,28 @@ struct Document;
 /// The document as a value.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    for path in document.paths.paths.values_mut() {
-        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
-        for (status, response) in operations.into_iter().flatten().flat_map(|one| &mut one.responses.responses) {
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+    let bearer = bearer.description(Some("An access token of Microsoft Entra ID for this API")).build();
+    document.components.get_or_insert_default().add_security_scheme(SCHEME, SecurityScheme::Http(bearer));
+    for (path, item) in &mut document.paths.paths {
+        let right = |wanted: &Method| {
+            let route = ROUTES.iter().find(|route| path.strip_prefix("/api/") == Some(route.template))?;
+            route.methods.iter().find(|(method, ..)| method == wanted).map(|(_, right, _)| *right)
+        };
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
+        ];
+        let operations = operations.into_iter().filter_map(|(method, one)| Some((right(&method), one.as_mut()?)));
+        for (status, response) in operations.flat_map(|(right, operation)| {
+            if right != Some(Right::Anonymous) {
+                guard(operation);
+            }
+            &mut operation.responses.responses
+        }) {
             // OpenAPI 3.1 requires a description; where there is nothing to add, it is what the status is called.
             if let RefOr::T(response) = response
                 && response.description.is_empty()
@@ -62,6 +94,19 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         }
     }
     document
+}
+
+/// Says of an operation that it wants a caller, and how it refuses one.
+fn guard(operation: &mut Operation) {
+    operation.security = Some(vec![SecurityRequirement::new(SCHEME, [""; 0])]);
+    for status in ["401", "403", "503"] {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+        let mut response = ResponseBuilder::new().content("application/json", content);
+        if status == "401" {
+            response = response.header("WWW-Authenticate", Header::default());
+        }
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
+    }
 }
 
 /// This document.

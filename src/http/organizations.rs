@@ -6,9 +6,10 @@ use utoipa::ToSchema;
 
 use super::{
     error::{ApiError, ErrorBody},
+    request::Request,
     response::{Response, ok},
 };
-use crate::{app::App, domain::Organization};
+use crate::{app::App, auth::Manageable, domain::Organization};
 
 #[derive(serde::Serialize, ToSchema)]
 #[schema(example = json!({
@@ -40,7 +41,11 @@ impl From<Organization> for OrganizationBody {
     get, path = "/api/organizations", operation_id = "list_organizations", tag = "organizations",
     responses((status = 200, body = OrganizationsBody), (status = 503, body = ErrorBody))
 )]
-pub async fn list(app: Arc<App>) -> Result<Response, ApiError> {
-    let organizations: Vec<_> = app.organizations.list().await?.into_iter().map(OrganizationBody::from).collect();
+pub async fn list(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    let organizations = match &request.grant.organizations {
+        Manageable::All => app.organizations.list().await?,
+        Manageable::Only(ids) => app.organizations.get_all(ids).await?,
+    };
+    let organizations: Vec<_> = organizations.into_iter().map(OrganizationBody::from).collect();
     Ok(ok(&OrganizationsBody { count: organizations.len(), organizations }))
 }

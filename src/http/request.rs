@@ -8,13 +8,11 @@ use warp::http::{HeaderMap, Method, StatusCode, header};
 
 use super::error::ApiError;
 use crate::{
+    auth::{Caller, Denied, Grant},
     domain::{Actor, InvalidValue, MappingId, MappingKey, OrgId, Source},
     integrations::{Integration, Registry},
     mappings::Expected,
 };
-
-/// Who a request without `X-Dev-User` is from in development mode.
-pub const DEV_USER: &str = "dev-admin";
 
 /// One request to one route.
 pub struct Request {
@@ -25,6 +23,10 @@ pub struct Request {
     pub headers: HeaderMap,
     /// At most 64 KiB.
     pub body: Bytes,
+    /// None on a route that asks for nobody.
+    pub caller: Option<Caller>,
+    /// Of the right that the route states.
+    pub grant: Grant,
 }
 
 impl Request {
@@ -34,7 +36,7 @@ impl Request {
     /// It is no organization id, or a header names another one.
     pub fn org_id(&self) -> Result<OrgId, ApiError> {
         let org_id = self.param("orgId", OrgId::parse)?;
-        match self.sole_header("X-Organization-Id")? {
+        match sole_header(&self.headers, "X-Organization-Id")? {
             Some(header) if header != org_id.as_str() => {
                 let reason = format!("names '{}', the path names '{org_id}'; send one of them", shown(header));
                 Err(ApiError::invalid("X-Organization-Id", reason))
@@ -98,16 +100,17 @@ impl Request {
         self.query(name, |text| text.parse().map_err(|_| InvalidValue("must be true or false".to_owned())))
     }
 
-    /// Who changes something here.
+    /// Who changes something here: a workflow is a program without a user.
     ///
     /// # Errors
-    /// The header that names the caller holds what no user id does.
-    pub fn actor(&self, source: Source) -> Result<Actor, ApiError> {
-        let id = self.sole_header("X-Dev-User")?.unwrap_or(DEV_USER);
-        if id.is_empty() || id.len() > 200 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(ApiError::invalid("X-Dev-User", "must be 1 to 200 visible ASCII characters"));
-        }
-        Ok(Actor { id: id.to_owned(), source, correlation_id: self.trace_id() })
+    /// 401: nobody, on a route that asks for nobody.
+    pub fn actor(&self) -> Result<Actor, ApiError> {
+        let caller = self.caller.as_ref().ok_or(Denied::Unauthenticated)?;
+        let source = match caller {
+            Caller::Application { .. } => Source::Workflow,
+            Caller::User { .. } | Caller::Developer { .. } => Source::Api,
+        };
+        Ok(Actor { id: caller.id().to_owned(), source, correlation_id: self.trace_id() })
     }
 
     /// The trace id of W3C `traceparent`.
@@ -152,20 +155,23 @@ impl Request {
         Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", message))
     }
 
-    /// A header that says who or which: what cannot be read, or is there twice, must not pass for left out.
-    fn sole_header(&self, name: &'static str) -> Result<Option<&str>, ApiError> {
-        let mut values = self.headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(value), None) => {
-                value.to_str().map(Some).map_err(|_| ApiError::invalid(name, "must be visible ASCII characters"))
-            }
-            (Some(_), Some(_)) => Err(ApiError::invalid(name, "must be given once")),
-        }
-    }
-
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A header that says who or which: what cannot be read, or is there twice, must not pass for left out.
+///
+/// # Errors
+/// 400.
+pub fn sole_header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            value.to_str().map(Some).map_err(|_| ApiError::invalid(name, "must be visible ASCII characters"))
+        }
+        (Some(_), Some(_)) => Err(ApiError::invalid(name, "must be given once")),
     }
 }
 
@@ -187,7 +193,7 @@ impl Query {
     }
 
     /// The value of a parameter, if given. Bytes that are no text are not replaced: the result could be another id.
-    fn sole(&self, wanted: &str) -> Result<Option<String>, InvalidValue> {
+    pub fn sole(&self, wanted: &str) -> Result<Option<String>, InvalidValue> {
         let mut values = self.0.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (None, _) => Ok(None),

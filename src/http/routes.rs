@@ -13,7 +13,7 @@ use super::{
     connection, discovery, error::ApiError, health, integrations, mappings, openapi, organizations, request::Request,
     response::Response, secrets,
 };
-use crate::app::App;
+use crate::{app::App, auth::Right};
 
 /// What answers a request.
 pub type Handler = fn(Arc<App>, Request) -> BoxFuture<'static, Result<Response, ApiError>>;
@@ -34,14 +34,16 @@ pub struct Route {
     pub function: &'static str,
     /// Behind `/api/`.
     pub template: &'static str,
-    pub methods: &'static [(Method, Handler)],
+    /// Each with what it asks of its caller before its handler runs. [`Right::ManageSecrets`] its handler asks for, since
+    /// the organization stands in the body; before it, any caller gets that far.
+    pub methods: &'static [(Method, Right, Handler)],
     /// How long a handler may take.
     pub deadline: Duration,
 }
 
 impl Route {
     fn allow(&self) -> String {
-        let names: Vec<_> = self.methods.iter().map(|(method, _)| method.as_str()).collect();
+        let names: Vec<_> = self.methods.iter().map(|(method, ..)| method.as_str()).collect();
         names.join(", ")
     }
 }
@@ -51,45 +53,45 @@ pub static ROUTES: &[Route] = &[
     Route {
         function: "Health",
         template: "health",
-        methods: &[(Method::GET, |app, _| Box::pin(health::health(app)))],
+        methods: &[(Method::GET, Right::Anonymous, |app, _| Box::pin(health::health(app)))],
         deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "OpenApi",
         template: "openapi.json",
-        methods: &[(Method::GET, |_, _| Box::pin(async { Ok(openapi::document()) }))],
+        methods: &[(Method::GET, Right::Authenticated, |_, _| Box::pin(async { Ok(openapi::document()) }))],
         deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "Organizations",
         template: "organizations",
-        methods: &[(Method::GET, |app, _| Box::pin(organizations::list(app)))],
+        methods: &[(Method::GET, Right::ListManageable, |app, request| Box::pin(organizations::list(app, request)))],
         deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "Integrations",
         template: "integrations",
-        methods: &[(Method::GET, |app, _| Box::pin(async move { Ok(integrations::list(&app)) }))],
+        methods: &[(Method::GET, Right::Authenticated, |app, request| Box::pin(integrations::list(app, request)))],
         deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "Discovery",
         template: "integrations/{integrationName}/discover",
-        methods: &[(Method::GET, |app, request| Box::pin(discovery::discover(app, request)))],
+        methods: &[(Method::GET, Right::Discover, |app, request| Box::pin(discovery::discover(app, request)))],
         deadline: DISCOVERY_DEADLINE,
     },
     Route {
         function: "IntegrationMappings",
         template: "integrations/{integrationName}/mappings",
-        methods: &[(Method::GET, |app, request| Box::pin(integrations::lookup(app, request)))],
+        methods: &[(Method::GET, Right::ListManageable, |app, request| Box::pin(integrations::lookup(app, request)))],
         deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "OrganizationMappings",
         template: "organizations/{orgId}/integrations",
         methods: &[
-            (Method::GET, |app, request| Box::pin(mappings::list(app, request))),
-            (Method::POST, |app, request| Box::pin(mappings::create(app, request))),
+            (Method::GET, Right::ManageConfig, |app, request| Box::pin(mappings::list(app, request))),
+            (Method::POST, Right::ManageConfig, |app, request| Box::pin(mappings::create(app, request))),
         ],
         deadline: STORAGE_DEADLINE,
     },
@@ -97,8 +99,8 @@ pub static ROUTES: &[Route] = &[
         function: "IntegrationMapping",
         template: "organizations/{orgId}/integrations/{integrationName}",
         methods: &[
-            (Method::GET, |app, request| Box::pin(mappings::resolve(app, request))),
-            (Method::PUT, |app, request| Box::pin(mappings::set(app, request))),
+            (Method::GET, Right::Resolve, |app, request| Box::pin(mappings::resolve(app, request))),
+            (Method::PUT, Right::SetMapping, |app, request| Box::pin(mappings::set(app, request))),
         ],
         deadline: STORAGE_DEADLINE,
     },
@@ -106,22 +108,22 @@ pub static ROUTES: &[Route] = &[
         function: "Mapping",
         template: "organizations/{orgId}/integrations/{integrationName}/{mappingId}",
         methods: &[
-            (Method::GET, |app, request| Box::pin(mappings::get(app, request))),
-            (Method::PATCH, |app, request| Box::pin(mappings::update(app, request))),
-            (Method::DELETE, |app, request| Box::pin(mappings::deactivate(app, request))),
+            (Method::GET, Right::ManageConfig, |app, request| Box::pin(mappings::get(app, request))),
+            (Method::PATCH, Right::ManageConfig, |app, request| Box::pin(mappings::update(app, request))),
+            (Method::DELETE, Right::ManageConfig, |app, request| Box::pin(mappings::deactivate(app, request))),
         ],
         deadline: STORAGE_DEADLINE,
     },
     Route {
         function: "ConnectionTest",
         template: "organizations/{orgId}/integrations/{integrationName}/{mappingId}/test",
-        methods: &[(Method::POST, |app, request| Box::pin(connection::test(app, request)))],
+        methods: &[(Method::POST, Right::ManageConfig, |app, request| Box::pin(connection::test(app, request)))],
         deadline: TEST_DEADLINE,
     },
     Route {
         function: "Secrets",
         template: "secrets/{key}",
-        methods: &[(Method::PUT, |app, request| Box::pin(secrets::store(app, request)))],
+        methods: &[(Method::PUT, Right::ManageSecrets, |app, request| Box::pin(secrets::store(app, request)))],
         deadline: SECRETS_DEADLINE,
     },
 ];
@@ -132,7 +134,8 @@ pub struct Router(matchit::Router<&'static Route>);
 /// A route and the parameters of the path that led to it.
 pub struct Matched {
     pub route: &'static Route,
-    pub params: BTreeMap<String, String>,
+    /// 400 where one is no UTF-8, which a caller without rights is not told.
+    pub params: Result<BTreeMap<String, String>, ApiError>,
 }
 
 impl Router {
@@ -149,7 +152,7 @@ impl Router {
     /// `path` as it was sent, still percent-encoded.
     ///
     /// # Errors
-    /// 404: no such path; 400: a parameter is no UTF-8.
+    /// 404.
     pub fn find(&self, path: &str) -> Result<Matched, ApiError> {
         // The Functions host ignores one slash at the end and forwards it.
         let trimmed = path.strip_suffix('/').unwrap_or(path);
@@ -160,26 +163,24 @@ impl Router {
                 "No such path; GET /api/openapi.json lists all",
             ));
         };
-        let mut params = BTreeMap::new();
-        for (name, value) in found.params.iter() {
-            let value = percent_decode_str(value)
-                .decode_utf8()
-                .map_err(|_| ApiError::invalid(name, "must be UTF-8, percent-encoded"))?;
-            params.insert(name.to_owned(), value.into_owned());
-        }
+        let decoded = |(name, value): (&str, &str)| match percent_decode_str(value).decode_utf8() {
+            Ok(value) => Ok((name.to_owned(), value.into_owned())),
+            Err(_) => Err(ApiError::invalid(name, "must be UTF-8, percent-encoded")),
+        };
+        let params = found.params.iter().map(decoded).collect();
         Ok(Matched { route: found.value, params })
     }
 }
 
 impl Matched {
-    /// The handler of a method. HEAD is GET without the body.
+    /// The handler of a method, and what it asks of its caller. HEAD is GET without the body.
     ///
     /// # Errors
     /// 405 with `Allow`.
-    pub fn handler(&self, method: &Method) -> Result<Handler, ApiError> {
+    pub fn handler(&self, method: &Method) -> Result<(Right, Handler), ApiError> {
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
-        let handler = self.route.methods.iter().find(|(allowed, _)| allowed == wanted);
-        handler.map(|(_, handler)| *handler).ok_or_else(|| {
+        let found = self.route.methods.iter().find(|(allowed, ..)| allowed == wanted);
+        found.map(|(_, right, handler)| (*right, *handler)).ok_or_else(|| {
             let allow = self.route.allow();
             let message =
                 format!("{} is not possible on this path; possible are: {allow}", method.as_str().escape_debug());
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_once() {
-        let params = |path| Router::new().unwrap().find(path).map(|matched| matched.params["orgId"].clone());
+        let params = |path| Router::new().unwrap().find(path).unwrap().params.map(|params| params["orgId"].clone());
         assert_eq!(params("/api/organizations/a%27b/integrations").unwrap(), "a'b");
         assert_eq!(params("/api/organizations/%2541/integrations").unwrap(), "%41");
         assert_eq!(params("/api/organizations/a%2Fb/integrations").unwrap(), "a/b");

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{InvalidValue, OrgId, Secret, Source},
+    auth::Right,
+    domain::{InvalidValue, OrgId, Secret},
     secrets::VALUE_LIMIT,
     settings::{SecretKey, SecretScope},
 };
@@ -65,8 +66,14 @@ pub async fn store(app: Arc<App>, request: Request) -> Result<Response, ApiError
     let (Some(value), Some(scope)) = (value, scope) else {
         return Err(ApiError::invalid("value", "must be given"));
     };
-    // The caller's rights on `scope` belong here: before anything tells whether there is such an organization.
-    let actor = request.actor(Source::Api)?;
+    // Before anything tells whether there is such an organization.
+    let org_id = match &scope {
+        SecretScope::Global => None,
+        SecretScope::Organization(org_id) => Some(org_id),
+    };
+    in_storage_time(async { Ok(app.auth.authorize(request.caller.as_ref(), Right::ManageSecrets, org_id).await?) })
+        .await?;
+    let actor = request.actor()?;
 
     let place = in_storage_time(async { Ok(app.settings.secret_place(&scope, &key).await?) }).await?;
     app.settings.set_secret(&place, &value).await?;

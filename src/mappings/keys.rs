@@ -95,9 +95,20 @@ pub fn mappings_of_integration(org_id: &OrgId, integration: &IntegrationName) ->
     Range::prefix(org_id.as_str(), &format!("{integration}_mapping_"))
 }
 
-/// The reverse index of one integration.
-pub fn index_of(integration: &IntegrationName) -> Range {
-    Range::new(integration.as_str(), "", "~")
+/// The reverse index of one integration, of these organizations alone if there are any given: in order, without what comes
+/// before `from`.
+pub fn index_of(integration: &IntegrationName, organizations: Option<&[OrgId]>, from: &str) -> Vec<Range> {
+    let mut ranges = match organizations {
+        None => vec![Range::new(integration.as_str(), "", "~")],
+        Some(ids) => ids.iter().map(|id| Range::prefix(integration.as_str(), &format!("{id}_mapping_"))).collect(),
+    };
+    // `a-b` sorts after `a`, and `a-b_` before `a_`.
+    ranges.sort_by(|a, b| a.from.cmp(&b.from));
+    ranges.retain(|range| from < range.to.as_str());
+    for range in &mut ranges {
+        range.from = range.from.as_str().max(from).to_owned();
+    }
+    ranges
 }
 
 /// The row that one active mapping of an external id holds. A hash, since the id may be longer than a key and hold what no

@@ -14,9 +14,10 @@ mod rows;
 mod verify;
 mod write;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::{StreamExt, stream};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -37,6 +38,10 @@ use crate::{
 
 /// Most rows that one reverse lookup reads before it answers with what it has found and a cursor.
 const LOOKUP_BUDGET: usize = 10 * PAGE_LIMIT;
+/// Most organizations whose ranges one reverse lookup reads before it does, where it may not read all.
+const LOOKUP_RANGES: usize = 500;
+/// Ranges that are read at once.
+const LOOKUP_SIDE_BY_SIDE: usize = 16;
 
 /// A mapping with the version that conditional requests compare.
 #[derive(Clone, Debug, PartialEq)]
@@ -217,49 +222,60 @@ impl Mappings {
         }
     }
 
-    /// The active mappings of one integration, in the order of their organizations: the reverse lookup. `from` is the
-    /// `next` of an earlier page. Reads one partition, at most 10,000 rows; a page may be short and still have a next one.
+    /// The active mappings of one integration, in the order of their rows: the reverse lookup. Of these organizations
+    /// alone, if there are any given. `from` is the `next` of an earlier page, and only ever leaves out what comes before
+    /// it. Reads one partition, at most about 10,000 rows of it; a page may be short and still have a next one.
     ///
     /// # Errors
     /// Storage; a `from` that is no bound of a range is [`TableError::Invalid`].
     pub async fn lookup(
         &self,
         integration: &IntegrationName,
+        organizations: Option<&[OrgId]>,
         external_org_id: Option<&ExternalOrgId>,
         limit: usize,
         from: Option<String>,
     ) -> Result<LookupPage, TableError> {
-        let mut range = keys::index_of(integration);
-        range.from = from.unwrap_or_default();
+        let page_size = if external_org_id.is_some() { PAGE_LIMIT } else { limit.min(PAGE_LIMIT) };
+        let mut ranges = keys::index_of(integration, organizations, &from.unwrap_or_default());
+        let rest = ranges.split_off(ranges.len().min(LOOKUP_RANGES));
+        let begins = |number: usize| ranges.iter().chain(&rest).nth(number).map(|range| range.from.clone());
+        let scan = async |range: &Range| self.tables.scan(Table::IntegrationMappings, range, page_size).await;
+        let mut first_pages = pin!(stream::iter(&ranges).map(scan).buffered(LOOKUP_SIDE_BY_SIDE).enumerate());
         let mut mappings = Vec::new();
         let mut budget = LOOKUP_BUDGET;
-        loop {
-            let page_size = if external_org_id.is_some() { PAGE_LIMIT } else { limit.min(PAGE_LIMIT) };
-            let page = self.tables.scan(Table::IntegrationMappings, &range, page_size).await?;
-            budget = budget.saturating_sub(page.rows.len());
-            let mut rows = page.rows.into_iter();
-            while let Some(stored) = rows.next() {
-                let row_key = stored.row.key.row.clone();
-                let Some(key) = keys::mapping_of_index(&stored.row.key) else { continue };
-                match rows::read(key, &stored.row.properties) {
-                    Ok(mapping)
-                        if mapping.is_active && external_org_id.is_none_or(|id| *id == mapping.external_org_id) =>
-                    {
-                        mappings.push(mapping);
+        while let Some((number, page)) = first_pages.next().await {
+            let (mut page, mut range) = (page?, ranges[number].clone());
+            loop {
+                budget = budget.saturating_sub(page.rows.len());
+                let mut rows = page.rows.into_iter();
+                while let Some(stored) = rows.next() {
+                    let row_key = stored.row.key.row.clone();
+                    let Some(key) = keys::mapping_of_index(&stored.row.key) else { continue };
+                    match rows::read(key, &stored.row.properties) {
+                        Ok(mapping)
+                            if mapping.is_active && external_org_id.is_none_or(|id| *id == mapping.external_org_id) =>
+                        {
+                            mappings.push(mapping);
+                        }
+                        Ok(_) => {}
+                        Err(error) => warn!(%error, "left out of a reverse lookup"),
                     }
-                    Ok(_) => {}
-                    Err(error) => warn!(%error, "left out of a reverse lookup"),
+                    if mappings.len() == limit {
+                        let more = rows.len() > 0 || page.next.is_some() || begins(number + 1).is_some();
+                        return Ok(LookupPage { mappings, next: more.then(|| tables::after(&row_key)) });
+                    }
                 }
-                if mappings.len() == limit {
-                    let more = rows.len() > 0 || page.next.is_some();
-                    return Ok(LookupPage { mappings, next: more.then(|| tables::after(&row_key)) });
+                let next = page.next.take();
+                if budget == 0 {
+                    return Ok(LookupPage { mappings, next: next.or_else(|| begins(number + 1)) });
                 }
-            }
-            match page.next {
-                Some(next) if budget > 0 => range.from = next,
-                next => return Ok(LookupPage { mappings, next }),
+                let Some(next) = next else { break };
+                range.from = next;
+                page = scan(&range).await?;
             }
         }
+        Ok(LookupPage { mappings, next: begins(ranges.len()) })
     }
 
     /// The integration of that name, if organizations can be mapped to it.

@@ -31,11 +31,11 @@ async fn every_change_has_one_event_that_says_who_did_what_from_what_to_what() {
     insta::assert_snapshot!(server.history("acme").await, @r#"
     integration_mapping.created halo mapping_1 ann api 0af7651916cd43dd8448eb211c80319c {"AfterExternalOrgId": "100", "AfterExternalOrgName": "Acme", "AfterIsActive": "true", "AfterMappingData": "{\"a\":1}"}
     integration_mapping.updated halo mapping_1 bob api - {"AfterExternalOrgId": "101", "BeforeExternalOrgId": "100", "BeforeExternalOrgName": "Acme"}
-    integration_mapping.updated halo mapping_1 flow workflow - {"AfterExternalOrgId": "102", "AfterMappingData": "{}", "BeforeExternalOrgId": "101", "BeforeMappingData": "{\"a\":1}"}
+    integration_mapping.updated halo mapping_1 flow api - {"AfterExternalOrgId": "102", "AfterMappingData": "{}", "BeforeExternalOrgId": "101", "BeforeMappingData": "{\"a\":1}"}
     integration_mapping.deactivated halo mapping_1 dev-admin api 0af7651916cd43dd8448eb211c80319c {"AfterIsActive": "false", "BeforeIsActive": "true"}
     integration_mapping.restored halo mapping_1 dev-admin api - {"AfterExternalOrgName": "Back", "AfterIsActive": "true", "BeforeIsActive": "false"}
     integration_mapping.deactivated halo mapping_1 dev-admin api - {"AfterIsActive": "false", "BeforeIsActive": "true"}
-    integration_mapping.restored halo mapping_1 dev-admin workflow - {"AfterIsActive": "true", "BeforeIsActive": "false"}
+    integration_mapping.restored halo mapping_1 dev-admin api - {"AfterIsActive": "true", "BeforeIsActive": "false"}
     "#);
     assert_eq!(server.audit("globex").await, []);
     server.settled().await;

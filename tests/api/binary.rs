@@ -129,7 +129,7 @@ async fn sigterm_stops_it_cleanly_whatever_callers_do() {
     api.get("/health").await.is(200);
     let _silent = connect("");
     let _head = connect("GET /api/health HTTP/1.1\r\nHost:");
-    let _body = connect("PUT /api/health HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{");
+    let _body = connect("PUT /api/health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{");
     api.get("/health").await.is(200);
     let began = Instant::now();
     running.signal("TERM");
@@ -146,7 +146,7 @@ async fn what_is_under_way_is_answered_before_it_stops() {
     let body = r#"{"external_org_id": "late"}"#;
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!(
-        "PUT /api{ACME} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        "PUT /api{ACME} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -203,7 +203,8 @@ fn a_setting_that_is_wrong_is_named_in_one_line() {
     let secrets = secrets.to_str().unwrap();
     let development = ("CROSSWALK_AUTH", "development");
     for (command, name, settings) in [
-        ("serve", "CROSSWALK_AUTH", vec![]),
+        ("serve", "AZURE_TENANT_ID", vec![("CROSSWALK_AUDIENCE", "api://crosswalk")]),
+        ("serve", "CROSSWALK_AUDIENCE", vec![("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47")]),
         ("serve", "CROSSWALK_AUTH", vec![("CROSSWALK_AUTH", "none")]),
         ("serve", "WEBSITE_INSTANCE_ID", vec![development, ("WEBSITE_INSTANCE_ID", "0")]),
         ("dev", "WEBSITE_INSTANCE_ID", vec![("WEBSITE_INSTANCE_ID", "0")]),
@@ -227,7 +228,7 @@ fn a_setting_that_is_wrong_is_named_in_one_line() {
     }
     // All of them at once, a line each.
     let ended = run(folder.path(), &["serve"], &[("CROSSWALK_PORT", "x"), ("AzureWebJobsStorage", "x")]);
-    assert_eq!(ended.err.lines().count(), 3, "{ended:?}");
+    assert_eq!(ended.err.lines().count(), 4, "{ended:?}");
 }
 
 #[test]

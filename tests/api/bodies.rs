@@ -117,7 +117,7 @@ async fn a_client_that_asks_first_is_told_to_go_on_or_to_stop() {
     let body = r#"{"external_org_name":"asked"}"#;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(
-        "PATCH /api{ONE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+        "PATCH /api{ONE} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         body.len()
     );
@@ -137,7 +137,7 @@ async fn a_body_that_breaks_off_changes_nothing() {
     let server = with_one().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(
-        "PATCH /api{ONE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+        "PATCH /api{ONE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(br#"{"external_org_name":"half"}"#).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_body_that_comes_too_slowly_is_given_up_and_holds_up_nobody() {
     let server = with_one().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(
-        "PATCH /api{ONE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{"
+        "PATCH /api{ONE} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let began = Instant::now();
@@ -181,11 +181,11 @@ async fn what_http_itself_forbids_is_answered_and_hurts_nobody() {
     for bytes in [
         &b"GET /api/health\r\n\r\n"[..],
         b"\0\0\0\0\r\n\r\n",
-        b"GET /api/organizations/a b/integrations HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-Dev-User: a\0b\r\n\r\n",
-        b"PUT /api/health HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"PUT /api/health HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"PUT /api/health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /api/organizations/a b/integrations HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nX-Dev-User: a\0b\r\n\r\n",
+        b"PUT /api/health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"PUT /api/health HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"PUT /api/health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         &long,
     ] {
@@ -225,7 +225,7 @@ async fn targets_that_clients_would_tidy_up_reach_the_server_as_they_are() {
         ("/api/health?x=%", 200),
     ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let answer = wire::receive(&mut stream, target).await;
         assert!(

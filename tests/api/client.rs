@@ -27,6 +27,14 @@ impl Client {
         Self { http, base: base.into() }
     }
 
+    /// One that shows the same `Authorization` with every request.
+    pub fn showing(base: impl Into<String>, authorization: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_str(authorization).unwrap());
+        let http = reqwest::Client::builder().no_proxy().default_headers(headers).build().unwrap();
+        Self { http, base: base.into() }
+    }
+
     /// `path` is what follows `/api`, percent-encoded where need be.
     pub fn call(&self, method: Method, path: &str) -> Call {
         let url = format!("{}/api{path}", self.base);

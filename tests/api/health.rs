@@ -49,7 +49,7 @@ async fn while_the_store_is_down_every_request_that_needs_it_is_503_in_time() {
     let before = server.history("acme").await;
     valve.turn(Flow::Down);
     for route in ROUTES.iter().filter(|route| !matches!(route.template, "openapi.json" | "integrations")) {
-        for (method, _) in route.methods {
+        for (method, ..) in route.methods {
             let body = match (method.as_str(), route.function) {
                 ("POST", _) => json!({"integration_name": "halo", "external_org_id": "2"}),
                 ("PUT", "Secrets") => json!({"value": "x", "scope": "acme"}),

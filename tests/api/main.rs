@@ -11,22 +11,31 @@ mod bodies;
 mod client;
 mod connection;
 mod context;
+mod development;
 mod discovery;
 mod documents;
+mod entra;
 mod external;
 mod foreign_rows;
 mod health;
 mod hostile;
 mod integrations;
+mod isolation;
 mod mappings;
+mod matrix;
 mod openapi;
 mod organizations;
 mod process;
+#[path = "../identity/provider.rs"]
+#[expect(dead_code, reason = "tests/identity needs more of it")]
+mod provider;
 mod repair_timer;
 mod routes;
 mod schema;
 mod secrets;
 mod server;
 mod settings;
+#[path = "../identity/tokens.rs"]
+mod tokens;
 mod valve;
 mod wire;

@@ -16,7 +16,7 @@ use crate::{client::Answer, server::Server};
 pub async fn send(server: &Server, head: impl AsRef<[u8]>, body: &[u8]) -> Answer {
     let head = head.as_ref();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(&[head, b"Host: crosswalk\r\nConnection: close\r\n\r\n"].concat()).await.unwrap();
+    stream.write_all(&[head, b"Host: localhost\r\nConnection: close\r\n\r\n"].concat()).await.unwrap();
     stream.write_all(body).await.unwrap();
     let answer = receive(&mut stream, &String::from_utf8_lossy(head)).await;
     let line = String::from_utf8_lossy(head).into_owned();

@@ -51,9 +51,10 @@ impl Packaged {
     async fn mappable_integration(&self) -> String {
         let registry = self.json("Integrations", Method::GET, "integrations", Value::Null, 200).await;
         let integrations = registry["integrations"].as_array().unwrap_or_else(|| panic!("no list: {registry}"));
-        let mappable = integrations.iter().find(|one| one["name"] == "example_psa");
-        let name = mappable.and_then(|one| one["name"].as_str());
-        name.unwrap_or_else(|| panic!("none supports mappings: {registry}")).to_owned()
+        // The only one that needs no settings: the manifests of the package come before it.
+        let example = integrations.iter().find(|one| one["name"] == "example_psa");
+        assert!(example.is_some_and(|one| one["supports_org_mapping"] == true), "{registry}");
+        "example_psa".to_owned()
     }
 
     fn url(&self, path: &str) -> Url {

@@ -31,6 +31,8 @@ pub struct App {
     pub settings: SettingsReader,
     pub discovery: Discovery,
     pub test_deadline: Duration,
+    /// Whose web pages may call from a browser, as browsers write origins.
+    pub cors_origins: Vec<String>,
     /// Work that goes on after its answer.
     pub tasks: TaskTracker,
 }
@@ -43,7 +45,17 @@ impl App {
         let mappings = Mappings::new(Arc::clone(&tables), organizations.clone(), Arc::clone(&registry), tasks.clone());
         let settings = SettingsReader::new(Arc::clone(&tables), secrets);
         let discovery = Discovery::new(tasks.clone(), discovery::Limits::default());
-        Self { tables, registry, organizations, mappings, settings, discovery, test_deadline: TEST_DEADLINE, tasks }
+        Self {
+            tables,
+            registry,
+            organizations,
+            mappings,
+            settings,
+            discovery,
+            test_deadline: TEST_DEADLINE,
+            cors_origins: Vec::new(),
+            tasks,
+        }
     }
 
     /// What a workflow holds. `actor` is who the audit log will name.

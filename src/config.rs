@@ -6,6 +6,8 @@ use std::{
     path::PathBuf,
 };
 
+use url::Url;
+
 use crate::{
     auth::{self, Entra},
     azure::IdentityEnvironment,
@@ -171,6 +173,8 @@ impl Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     pub listen: SocketAddr,
+    /// Whose web pages may call from a browser.
+    pub cors_origins: Vec<String>,
 }
 
 impl Server {
@@ -187,11 +191,7 @@ impl Server {
             ),
             Some(other) => wrong.push(format!("CROSSWALK_AUTH: expected `development`, not '{}'", other.escape_debug())),
         }
-        let port = Self::port(environment).map_err(|problem| wrong.push(problem));
-        match port {
-            Ok(port) if wrong.is_empty() => Ok(Self::on(port)),
-            _ => Err(InvalidSettings(wrong)),
-        }
+        Self::with(wrong, environment)
     }
 
     /// What `crosswalk dev` serves: development identity, whatever is set.
@@ -199,16 +199,19 @@ impl Server {
     /// # Errors
     /// The settings that are wrong, all of them.
     pub fn development(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
-        let mut wrong: Vec<_> = Self::development_in_azure(environment).into_iter().collect();
-        match Self::port(environment).map_err(|problem| wrong.push(problem)) {
-            Ok(port) if wrong.is_empty() => Ok(Self::on(port)),
-            _ => Err(InvalidSettings(wrong)),
-        }
+        Self::with(Self::development_in_azure(environment).into_iter().collect(), environment)
     }
 
     /// Loopback only: the Functions host talks to 127.0.0.1, and development mode must not be reachable from elsewhere.
-    fn on(port: u16) -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port) }
+    fn with(mut wrong: Vec<String>, environment: Environment<'_>) -> Result<Self, InvalidSettings> {
+        let port = Self::port(environment).map_err(|problem| wrong.push(problem));
+        let cors_origins = cors_origins(environment).map_err(|problem| wrong.push(problem));
+        match (port, cors_origins) {
+            (Ok(port), Ok(cors_origins)) if wrong.is_empty() => {
+                Ok(Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port), cors_origins })
+            }
+            _ => Err(InvalidSettings(wrong)),
+        }
     }
 
     fn development_in_azure(environment: Environment<'_>) -> Option<String> {
@@ -228,6 +231,32 @@ impl Server {
         }
         Ok(PORT)
     }
+}
+
+/// The origins of web pages that may call. They are compared with what browsers send, so they must be written like that.
+fn cors_origins(environment: Environment<'_>) -> Result<Vec<String>, String> {
+    let text = environment("CROSSWALK_CORS_ORIGINS").unwrap_or_default();
+    let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let check = |origin: &str| {
+        let url = Url::parse(origin).ok();
+        let is_loopback = |url: &Url| match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let is_safe = |url: &Url| url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url));
+        let as_sent = url.filter(is_safe).map(|url| url.origin().ascii_serialization());
+        if as_sent.as_deref() == Some(origin) {
+            return Ok(origin.to_owned());
+        }
+        Err(format!(
+            "CROSSWALK_CORS_ORIGINS: '{}': expected an origin as browsers send it, https://HOST or http://localhost:PORT, \
+             lower case, without path and default port; several with commas, and never `*`",
+            origin.escape_debug()
+        ))
+    };
+    origins.map(check).collect()
 }
 
 /// Which external systems there are.
@@ -318,6 +347,35 @@ mod tests {
         CROSSWALK_AUTH: expected `development`, not 'none'
         CROSSWALK_PORT: expected a port from 0 to 65535, not 'http'
         ");
+    }
+
+    #[test]
+    fn origins_of_web_pages_are_exact() {
+        let read =
+            |value| with(&[("CROSSWALK_CORS_ORIGINS", value)], Server::development).map(|server| server.cors_origins);
+        assert_eq!(with(&[], Server::development).unwrap().cors_origins, [""; 0]);
+        let good =
+            "https://admin.example.com, https://b.example:8443,http://localhost:3000,http://127.0.0.1:1,http://[::1]:2";
+        let origins: Vec<_> = good.split(',').map(str::trim).collect();
+        assert_eq!(read(good).unwrap(), origins);
+        for bad in [
+            "*",
+            "null",
+            "admin.example.com",
+            "http://admin.example.com",
+            "https://admin.example.com/",
+            "https://admin.example.com/app",
+            "https://Admin.example.com",
+            "https://admin.example.com:443",
+            "https://*.example.com/",
+            "https://user@admin.example.com",
+            "ftp://localhost",
+            "https://a.example b",
+            "https://a.example,*",
+        ] {
+            let wrong = read(bad).unwrap_err().to_string();
+            assert!(wrong.starts_with("CROSSWALK_CORS_ORIGINS: "), "{bad}: {wrong}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 pub async fn run(
     server: &Server,
     storage: &Storage,
-    app: App,
+    mut app: App,
     announce: impl FnOnce(&str) -> String,
 ) -> anyhow::Result<()> {
     let listener = TcpListener::bind(server.listen).await.with_context(|| {
@@ -48,6 +48,7 @@ pub async fn run(
         "development identity: whoever reaches this address may do everything; the header X-Dev-User says who they are"
     );
 
+    app.cors_origins.clone_from(&server.cors_origins);
     let app = Arc::new(app);
     let repair = app.mappings.repair();
     app.tasks.spawn(async move {

@@ -2,19 +2,23 @@
 //!
 //! A request goes: warp → [`handle`] → route → body (at most 64 KiB) → handler, all within the deadline of the route → one log line.
 
+mod audit;
 mod connection;
 mod discovery;
 mod error;
 mod fields;
+mod headers;
 mod health;
 mod integrations;
 mod mappings;
 mod openapi;
 mod organizations;
+mod paging;
 mod repair_timer;
 mod request;
 mod response;
 mod routes;
+mod trace;
 
 use std::{
     sync::Arc,
@@ -24,7 +28,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use tokio::net::TcpListener;
-use tracing::{debug, info};
+use tracing::{Instrument, debug};
 use warp::{
     Filter,
     http::{HeaderMap, Method, StatusCode},
@@ -33,9 +37,11 @@ use warp::{
 
 use self::{
     error::ApiError,
+    headers::Cors,
     request::{Query, Request},
     response::Response,
     routes::{Router, STORAGE_DEADLINE},
+    trace::Trace,
 };
 pub use self::{
     openapi::openapi,
@@ -67,9 +73,19 @@ pub async fn serve(
         .and(raw_query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |method, path: FullPath, query: String, headers, body| {
+        .then(move |method, path: FullPath, query: String, mut headers, body| {
             let (app, router) = (Arc::clone(&app), Arc::clone(&router));
-            async move { handle(app, &router, method, path.as_str(), &query, headers, body).await }
+            let cors = Cors::of(&app.cors_origins, &method, &headers);
+            let trace = Trace::begin(&mut headers);
+            let answer = async move {
+                match cors.preflight() {
+                    Some(answer) => cors.finish(answer, trace),
+                    None => {
+                        cors.finish(handle(app, &router, method, path.as_str(), &query, headers, body).await, trace)
+                    }
+                }
+            };
+            answer.instrument(trace.span())
         });
     warp::serve(filter).incoming(listener).graceful(shutdown).run().await;
     Ok(())
@@ -115,14 +131,8 @@ async fn handle<B: Buf>(
             }
         }
     };
-    let response = outcome.unwrap_or_else(ApiError::into_response);
-    let (status, millis) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1000.0);
-    if template == "health" {
-        debug!(%method, route = template, status, millis, "request");
-    } else {
-        info!(%method, route = template, status, millis, "request");
-    }
-    response
+    trace::log(&method, template, &outcome, began.elapsed(), None);
+    outcome.unwrap_or_else(ApiError::into_response)
 }
 
 /// The part of a longer handler that needs the store: an outage is answered in time here, too.

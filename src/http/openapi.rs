@@ -9,13 +9,15 @@ use warp::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{connection, discovery, health, integrations, mappings, organizations, response::Response};
+use super::{audit, connection, discovery, health, integrations, mappings, organizations, response::Response};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Crosswalk",
-        description = "Which customer is which in every system a managed service provider uses.",
+        description = "Which customer is which in every system a managed service provider uses.\n\n\
+                       Every answer has the header `X-Correlation-Id`: the trace id of the request's `traceparent`, or a new one. \
+                       It stands in audit events and in the log.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
@@ -33,6 +35,7 @@ use super::{connection, discovery, health, integrations, mappings, organizations
         mappings::update,
         mappings::deactivate,
         connection::test,
+        audit::list,
     ),
     tags(
         (name = "mappings", description = "What an admin does"),
@@ -72,6 +75,8 @@ pub fn document() -> Response {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
     let text = TEXT.get_or_init(|| openapi().to_pretty_json().unwrap_or_default().into());
     let mut response = text.to_vec().into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

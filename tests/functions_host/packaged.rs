@@ -197,7 +197,7 @@ async fn host_json_asks_for_the_proxy() {
 }
 
 /// What a client may do where; everything else is a 405 that says so. The contract, written down a second time on purpose.
-const METHODS: [(&str, &str, &[&str]); 10] = [
+const METHODS: [(&str, &str, &[&str]); 11] = [
     ("Health", "health", &["GET"]),
     ("OpenApi", "openapi.json", &["GET"]),
     ("Organizations", "organizations", &["GET"]),
@@ -208,6 +208,7 @@ const METHODS: [(&str, &str, &[&str]); 10] = [
     ("IntegrationMapping", "organizations/{org}/integrations/{integration}", &["GET", "PUT"]),
     ("Mapping", "organizations/{org}/integrations/{integration}/mapping_x", &["GET", "PATCH", "DELETE"]),
     ("ConnectionTest", "organizations/{org}/integrations/{integration}/mapping_x/test", &["POST"]),
+    ("Audit", "organizations/{org}/audit", &["GET"]),
 ];
 
 #[test]

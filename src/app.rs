@@ -34,6 +34,8 @@ pub struct App {
     pub settings: SettingsReader,
     pub discovery: Discovery,
     pub test_deadline: Duration,
+    /// Whose web pages may call from a browser, as browsers write origins.
+    pub cors_origins: Vec<String>,
     /// Work that goes on after its answer.
     pub tasks: TaskTracker,
 }
@@ -57,6 +59,7 @@ impl App {
             settings,
             discovery,
             test_deadline: TEST_DEADLINE,
+            cors_origins: Vec::new(),
             tasks,
         }
     }

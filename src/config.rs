@@ -6,6 +6,8 @@ use std::{
     path::PathBuf,
 };
 
+use url::Url;
+
 use crate::{
     auth::{self, Entra},
     azure::IdentityEnvironment,
@@ -201,6 +203,8 @@ impl Identity {
 pub struct Server {
     pub listen: SocketAddr,
     pub identity: Identity,
+    /// Whose web pages may call from a browser.
+    pub cors_origins: Vec<String>,
 }
 
 impl Server {
@@ -222,15 +226,17 @@ impl Server {
         identity: Result<Identity, InvalidSettings>,
         environment: Environment<'_>,
     ) -> Result<Self, InvalidSettings> {
-        match (identity, Self::port(environment)) {
+        match (identity, Self::port(environment), cors_origins(environment)) {
             // Loopback only: the Functions host talks to 127.0.0.1, and development mode must not be reachable from
             // elsewhere.
-            (Ok(identity), Ok(port)) => {
-                Ok(Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port), identity })
+            (Ok(identity), Ok(port), Ok(cors_origins)) => {
+                let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+                Ok(Self { listen, identity, cors_origins })
             }
-            (identity, port) => {
+            (identity, port, cors_origins) => {
                 let mut wrong = identity.map_or_else(|InvalidSettings(wrong)| wrong, |_| Vec::new());
                 wrong.extend(port.err());
+                wrong.extend(cors_origins.err());
                 Err(InvalidSettings(wrong))
             }
         }
@@ -246,6 +252,32 @@ impl Server {
         }
         Ok(PORT)
     }
+}
+
+/// The origins of web pages that may call. They are compared with what browsers send, so they must be written like that.
+fn cors_origins(environment: Environment<'_>) -> Result<Vec<String>, String> {
+    let text = environment("CROSSWALK_CORS_ORIGINS").unwrap_or_default();
+    let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let check = |origin: &str| {
+        let url = Url::parse(origin).ok();
+        let is_loopback = |url: &Url| match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let is_safe = |url: &Url| url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url));
+        let as_sent = url.filter(is_safe).map(|url| url.origin().ascii_serialization());
+        if as_sent.as_deref() == Some(origin) {
+            return Ok(origin.to_owned());
+        }
+        Err(format!(
+            "CROSSWALK_CORS_ORIGINS: '{}': expected an origin as browsers send it, https://HOST or http://localhost:PORT, \
+             lower case, without path and default port; several with commas, and never `*`",
+            origin.escape_debug()
+        ))
+    };
+    origins.map(check).collect()
 }
 
 /// Which external systems there are.
@@ -336,6 +368,35 @@ mod tests {
         CROSSWALK_AUTH: expected `entra` or `development`, not 'none'
         CROSSWALK_PORT: expected a port from 0 to 65535, not 'http'
         ");
+    }
+
+    #[test]
+    fn origins_of_web_pages_are_exact() {
+        let read =
+            |value| with(&[("CROSSWALK_CORS_ORIGINS", value)], Server::development).map(|server| server.cors_origins);
+        assert_eq!(with(&[], Server::development).unwrap().cors_origins, [""; 0]);
+        let good =
+            "https://admin.example.com, https://b.example:8443,http://localhost:3000,http://127.0.0.1:1,http://[::1]:2";
+        let origins: Vec<_> = good.split(',').map(str::trim).collect();
+        assert_eq!(read(good).unwrap(), origins);
+        for bad in [
+            "*",
+            "null",
+            "admin.example.com",
+            "http://admin.example.com",
+            "https://admin.example.com/",
+            "https://admin.example.com/app",
+            "https://Admin.example.com",
+            "https://admin.example.com:443",
+            "https://*.example.com/",
+            "https://user@admin.example.com",
+            "ftp://localhost",
+            "https://a.example b",
+            "https://a.example,*",
+        ] {
+            let wrong = read(bad).unwrap_err().to_string();
+            assert!(wrong.starts_with("CROSSWALK_CORS_ORIGINS: "), "{bad}: {wrong}");
+        }
     }
 
     #[test]

@@ -104,3 +104,35 @@ async fn without_the_fence_the_token_is_logged() {
     write_a_row(tracing_subscriber::registry().with(EnvFilter::new("trace")).with(layer)).await;
     assert!(captured.text().contains(TOKEN), "{}", captured.text());
 }
+
+/// What is needed to find all lines of one request stands at the top of each of them.
+#[test]
+fn json_lines_are_flat() {
+    let captured = Captured::default();
+    let subscriber = telemetry::subscriber(Some("trace"), false, captured.clone()).unwrap();
+    let text = "a \"quoted\" \\ text\nwith\tcontrol \u{1} and é 🏢";
+    tracing::subscriber::with_default(subscriber, || {
+        let outer =
+            tracing::error_span!("outer", trace_id = "1", invocation_id = tracing::field::Empty, none = None::<&str>);
+        outer.record("invocation_id", text);
+        let _in = outer.entered();
+        tracing::warn_span!("inner", number = 7).in_scope(|| {
+            tracing::info!(text, debug = ?text, yes = true, whole = -1, real = 0.5, endless = f64::INFINITY, "said {}", text);
+        });
+    });
+    tracing::subscriber::with_default(telemetry::subscriber(None, false, captured.clone()).unwrap(), || {
+        tracing::error!("bare");
+    });
+    let lines: Vec<serde_json::Value> =
+        captured.text().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let mut first = lines[0].clone();
+    assert!(first.as_object_mut().unwrap().remove("timestamp").is_some());
+    assert_eq!(
+        first,
+        json!({
+            "level": "INFO", "target": "telemetry", "message": format!("said {text}"), "text": text, "debug": format!("{text:?}"),
+            "yes": true, "whole": -1, "real": 0.5, "endless": null, "trace_id": "1", "invocation_id": text, "number": 7
+        })
+    );
+    assert_eq!((lines.len(), &lines[1]["message"]), (2, &json!("bare")));
+}

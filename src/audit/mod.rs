@@ -1,9 +1,12 @@
 //! Audit events: what changed, who did it, from what to what. Must not know how a change is written; the mapping service
-//! makes the event part of the change itself.
+//! makes the event part of the change itself. `read.rs` reads them back.
+
+mod read;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub use self::read::{AuditPage, Change, RecordedEvent, Value, page};
 use crate::{
     domain::{Actor, MappingKey, time_text},
     tables::{Key, Properties},
@@ -32,16 +35,36 @@ impl EventType {
     }
 }
 
-/// The fields of a mapping whose values an event keeps. Each value is a property of its own, `Before…` and `After…`, since
-/// two values of `MappingData` would not fit into one property. A field that did not change has neither.
-const FIELDS: [&str; 7] = [
-    "ExternalOrgId",
-    "ExternalOrgName",
-    "MappingData",
-    "IsActive",
-    "LastTestedAt",
-    "LastTestResult",
-    "LastTestSucceeded",
+/// A time of the row key counts down from here.
+const LAST_MILLIS: i64 = 999_999_999_999_999;
+
+/// A field of a mapping whose values an event keeps.
+struct Field {
+    /// In tables.
+    property: &'static str,
+    /// In answers.
+    name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Time,
+    Flag,
+    Data,
+}
+
+/// Each value is a property of its own, `Before…` and `After…`, since two values of `MappingData` would not fit into one
+/// property. A field that did not change has neither.
+const FIELDS: [Field; 7] = [
+    Field { property: "ExternalOrgId", name: "external_org_id", kind: Kind::Text },
+    Field { property: "ExternalOrgName", name: "external_org_name", kind: Kind::Text },
+    Field { property: "MappingData", name: "mapping_data", kind: Kind::Data },
+    Field { property: "IsActive", name: "is_active", kind: Kind::Flag },
+    Field { property: "LastTestedAt", name: "last_tested_at", kind: Kind::Time },
+    Field { property: "LastTestResult", name: "last_test_result", kind: Kind::Text },
+    Field { property: "LastTestSucceeded", name: "last_test_succeeded", kind: Kind::Flag },
 ];
 
 /// One change of one mapping.
@@ -57,7 +80,7 @@ pub struct AuditEvent {
 impl AuditEvent {
     /// Where the event is stored: in the organization's partition, newest first.
     pub fn key(&self) -> Key {
-        let reverse = (999_999_999_999_999 - self.at.timestamp_millis()).max(0);
+        let reverse = (LAST_MILLIS - self.at.timestamp_millis()).max(0);
         Key::new(self.mapping.org_id.as_str(), format!("{reverse:015}_{}", self.id.simple()))
     }
 
@@ -76,7 +99,7 @@ impl AuditEvent {
         if let Some(correlation_id) = &self.actor.correlation_id {
             properties.insert("CorrelationId".to_owned(), correlation_id.clone().into());
         }
-        for field in FIELDS {
+        for Field { property: field, .. } in FIELDS {
             if before.get(field) != after.get(field) {
                 for (moment, values) in [("Before", before), ("After", after)] {
                     if let Some(value) = values.get(field) {

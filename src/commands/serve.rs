@@ -59,6 +59,7 @@ pub async fn run(
         ),
     }
 
+    app.cors_origins.clone_from(&server.cors_origins);
     let app = Arc::new(app);
     let repair = app.mappings.repair();
     app.tasks.spawn(async move {

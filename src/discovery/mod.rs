@@ -14,7 +14,7 @@ use moka::{future::Cache, policy::EvictionPolicy};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::{
     domain::{ExternalOrganization, IntegrationName},
@@ -175,14 +175,15 @@ impl Discovery {
     ) -> Shared<BoxFuture<'static, Outcome>> {
         let name = key.0.clone();
         let discovery = self.clone();
-        let task = self.tasks.spawn(async move {
+        let fetch = async move {
             let call = integration.list_organizations(&settings);
             let found = guarded(&key.0, discovery.limits.deadline, call).await;
             let outcome = found.and_then(|organizations| discovery.listing(&key.0, &organizations));
             discovery.keep(&key, &outcome).await;
             discovery.flights.lock().await.remove(&key);
             outcome
-        });
+        };
+        let task = self.tasks.spawn(fetch.in_current_span());
         let outcome = async move {
             // Only a process that stops ends a task early.
             task.await.unwrap_or_else(|_| Err(failed(&name, FailureClass::Unreachable, "the service is stopping")))

@@ -15,5 +15,5 @@ pub use self::{
     mapping::{ExternalOrgName, Mapping, MappingKey, TestOutcome},
     organization::{ExternalOrganization, Organization},
     secret::Secret,
-    time::time_text,
+    time::{parse_time, time_text},
 };

@@ -13,7 +13,7 @@ use crate::{
     domain::OrgId,
 };
 
-/// The caller, if the route wants one, and what they were granted.
+/// The caller, if the route wants one, and what they were granted. `caller_id` is for the log, also of who is refused.
 ///
 /// # Errors
 /// 401, 403; 503: whether to let them in can't be found out now.
@@ -23,12 +23,14 @@ pub async fn admit(
     matched: &Matched,
     query: &Query,
     headers: &HeaderMap,
+    caller_id: &mut Option<String>,
 ) -> Result<(Option<Caller>, Grant), ApiError> {
     let caller = match right {
         // A token that is no good must not take it down.
         Right::Anonymous => None,
         _ => Some(identify(app, headers).await?),
     };
+    *caller_id = caller.as_ref().map(|caller| caller.id().to_owned());
     let grant = match right {
         // Which organization a credential belongs to stands in the body: the handler asks for the right.
         Right::ManageSecrets => app.auth.authorize(caller.as_ref(), Right::Authenticated, None).await?,

@@ -94,6 +94,11 @@ impl ApiError {
         .header(header::RETRY_AFTER, &retry_after.unwrap_or(RETRY_AFTER).to_string())
     }
 
+    /// What the caller is told.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     pub fn into_response(self) -> Response {
         let body = ErrorBody { error: self.error, message: self.message, details: self.details };
         let mut response = json_response(self.status, &body);

@@ -38,5 +38,6 @@ pub async fn health(app: Arc<App>) -> Result<Response, ApiError> {
     let (status, word) = if reachable { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "degraded") };
     let storage = StorageBody { reachable };
     let response = json_response(status, &HealthBody { status: word, version: env!("CARGO_PKG_VERSION"), storage });
+    let response = with_header(response, header::CACHE_CONTROL, "no-cache");
     Ok(if reachable { response } else { with_header(response, header::RETRY_AFTER, &RETRY_AFTER.to_string()) })
 }

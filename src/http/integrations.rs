@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
     error::{ApiError, ErrorBody},
     mappings::MappingBody,
+    paging,
     request::Request,
     response::{Response, ok},
 };
 use crate::{
     app::App,
     auth::{Manageable, Right},
-    domain::{ExternalOrgId, InvalidValue},
+    domain::ExternalOrgId,
     integrations::Broken,
-    mappings::LookupPage,
 };
 
 /// How many mappings a page of the reverse lookup has unless asked otherwise, and at most.
@@ -119,23 +118,14 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, ApiError>
 pub async fn lookup(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let integration = request.integration(&app.registry)?.name();
     let external_org_id = request.query("externalOrgId", ExternalOrgId::parse)?;
-    let (default, most) = LIMIT;
-    let limit = request.query("limit", |text| {
-        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
-        limit.ok_or_else(|| InvalidValue(format!("must be a number from 1 to {most}")))
-    })?;
-    let from = request.query("cursor", |cursor| {
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-        let bound = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|bound| LookupPage::is_bound(bound));
-        bound.ok_or_else(|| InvalidValue("must be the next_cursor of an earlier page".to_owned()))
-    })?;
+    let limit = paging::limit(&request, LIMIT)?;
+    let from = paging::cursor(&request, "cursor", "next_cursor")?;
     let organizations = match &request.grant.organizations {
         Manageable::All => None,
         Manageable::Only(ids) => Some(&ids[..]),
     };
-    let limit = limit.unwrap_or(default);
     let page = app.mappings.lookup(integration, organizations, external_org_id.as_ref(), limit, from).await?;
     let mappings: Vec<_> = page.mappings.into_iter().map(MappingBody::from).collect();
-    let next_cursor = page.next.map(|next| URL_SAFE_NO_PAD.encode(next));
+    let next_cursor = page.next.as_deref().map(paging::encode);
     Ok(ok(&LookupBody { count: mappings.len(), mappings, next_cursor }))
 }

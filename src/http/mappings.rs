@@ -343,7 +343,9 @@ fn mappable(registry: &Registry, name: &str) -> Result<IntegrationName, InvalidV
     }
 }
 
+/// With its version. A browser may keep it, and asks whether it still has the last one before it is used.
 pub fn tagged(response: Response, version: &str) -> Response {
+    let response = with_header(response, header::CACHE_CONTROL, "private, no-cache");
     with_header(response, header::ETAG, &format!("\"{version}\""))
 }
 

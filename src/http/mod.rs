@@ -4,20 +4,24 @@
 //! deadline of the route → one log line.
 
 mod access;
+mod audit;
 mod connection;
 mod discovery;
 mod error;
 mod fields;
+mod headers;
 mod health;
 mod integrations;
 mod mappings;
 mod openapi;
 mod organizations;
+mod paging;
 mod repair_timer;
 mod request;
 mod response;
 mod routes;
 mod secrets;
+mod trace;
 
 use std::{
     sync::Arc,
@@ -27,7 +31,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use tokio::net::TcpListener;
-use tracing::{debug, info};
+use tracing::{Instrument, debug};
 use warp::{
     Filter,
     http::{HeaderMap, Method, StatusCode},
@@ -36,9 +40,11 @@ use warp::{
 
 use self::{
     error::ApiError,
+    headers::Cors,
     request::{Query, Request},
     response::Response,
     routes::{Matched, Router, STORAGE_DEADLINE},
+    trace::Trace,
 };
 pub use self::{
     openapi::openapi,
@@ -69,9 +75,19 @@ pub async fn serve(
         .and(raw_query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |method, path: FullPath, query: String, headers, body| {
+        .then(move |method, path: FullPath, query: String, mut headers, body| {
             let (app, router) = (Arc::clone(&app), Arc::clone(&router));
-            async move { handle(app, &router, method, path.as_str(), &query, headers, body).await }
+            let cors = Cors::of(&app.cors_origins, &method, &headers);
+            let trace = Trace::begin(&mut headers);
+            let answer = async move {
+                match cors.preflight() {
+                    Some(answer) => cors.finish(answer, trace),
+                    None => {
+                        cors.finish(handle(app, &router, method, path.as_str(), &query, headers, body).await, trace)
+                    }
+                }
+            };
+            answer.instrument(trace.span())
         });
     warp::serve(filter).incoming(listener).graceful(shutdown).run().await;
     Ok(())
@@ -96,15 +112,10 @@ async fn handle<B: Buf>(
     let began = Instant::now();
     let matched = router.find(path);
     let template = matched.as_ref().map_or("-", |matched| matched.route.template);
-    let outcome = answer(app, matched, method.clone(), query, headers, body).await;
-    let response = outcome.unwrap_or_else(ApiError::into_response);
-    let (status, millis) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1000.0);
-    if template == "health" {
-        debug!(%method, route = template, status, millis, "request");
-    } else {
-        info!(%method, route = template, status, millis, "request");
-    }
-    response
+    let mut caller_id = None;
+    let outcome = answer(app, matched, method.clone(), query, headers, body, &mut caller_id).await;
+    trace::log(&method, template, &outcome, began.elapsed(), caller_id.as_deref());
+    outcome.unwrap_or_else(ApiError::into_response)
 }
 
 async fn answer<B: Buf>(
@@ -114,6 +125,7 @@ async fn answer<B: Buf>(
     query: &str,
     headers: HeaderMap,
     body: impl Stream<Item = Result<B, warp::Error>> + Send,
+    caller_id: &mut Option<String>,
 ) -> Result<Response, ApiError> {
     let began = Instant::now();
     let query = Query::parse(query);
@@ -121,7 +133,7 @@ async fn answer<B: Buf>(
         access::check_host(&app, &headers)?;
         let matched = matched?;
         let (right, handler) = matched.handler(&method)?;
-        let (caller, grant) = access::admit(&app, right, &matched, &query, &headers).await?;
+        let (caller, grant) = access::admit(&app, right, &matched, &query, &headers, caller_id).await?;
         Ok((matched, handler, caller, grant))
     })
     .await;

@@ -17,7 +17,8 @@ use warp::{
 };
 
 use super::{
-    connection, discovery, health, integrations, mappings, organizations, response::Response, routes::ROUTES, secrets,
+    audit, connection, discovery, health, integrations, mappings, organizations, response::Response, routes::ROUTES,
+    secrets,
 };
 use crate::auth::Right;
 
@@ -28,7 +29,9 @@ const SCHEME: &str = "entra";
 #[openapi(
     info(
         title = "Crosswalk",
-        description = "Which customer is which in every system a managed service provider uses.",
+        description = "Which customer is which in every system a managed service provider uses.\n\n\
+                       Every answer has the header `X-Correlation-Id`: the trace id of the request's `traceparent`, or a new one. \
+                       It stands in audit events and in the log.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
@@ -47,6 +50,7 @@ const SCHEME: &str = "entra";
         mappings::deactivate,
         connection::test,
         secrets::store,
+        audit::list,
     ),
     tags(
         (name = "mappings", description = "What an admin does"),
@@ -118,6 +122,8 @@ pub fn document() -> Response {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
     let text = TEXT.get_or_init(|| openapi().to_pretty_json().unwrap_or_default().into());
     let mut response = text.to_vec().into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use serde_json::{Value, json};
-use tracing::error;
+use tracing::{Instrument, error};
 use warp::http::{Method, StatusCode, header};
 
 use super::{
@@ -24,7 +24,7 @@ pub async fn run(app: Arc<App>, method: &Method) -> Response {
             .into_response();
     }
     let repair = app.mappings.repair();
-    let pass = app.tasks.spawn(async move { repair.run_once(SystemTime::now()).await });
+    let pass = app.tasks.spawn(async move { repair.run_once(SystemTime::now()).await }.in_current_span());
     match pass.await {
         // An empty answer would hang the invocation until its time is up; the log lines show up in the portal.
         Ok(Ok(report)) => ok(&json!({"Outputs": {}, "Logs": [report.to_string()], "ReturnValue": Value::Null})),

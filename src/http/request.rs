@@ -6,7 +6,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use warp::http::{HeaderMap, Method, StatusCode, header};
 
-use super::error::ApiError;
+use super::{error::ApiError, trace::trace_id};
 use crate::{
     auth::{Caller, Denied, Grant},
     domain::{Actor, InvalidValue, MappingId, MappingKey, OrgId, Source},
@@ -110,13 +110,8 @@ impl Request {
             Caller::Application { .. } => Source::Workflow,
             Caller::User { .. } | Caller::Developer { .. } => Source::Api,
         };
-        Ok(Actor { id: caller.id().to_owned(), source, correlation_id: self.trace_id() })
-    }
-
-    /// The trace id of W3C `traceparent`.
-    pub fn trace_id(&self) -> Option<String> {
-        let id = self.header("traceparent")?.split('-').nth(1)?;
-        (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_ascii_lowercase())
+        let correlation_id = trace_id(&self.headers).map(|id| id.simple().to_string());
+        Ok(Actor { id: caller.id().to_owned(), source, correlation_id })
     }
 
     /// Which versions `If-Match` allows to be changed.

@@ -15,9 +15,7 @@ pub fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
         Ok(body) => {
             let mut response = body.into_response();
             *response.status_mut() = status;
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }
         // Only a map with keys that are no texts could fail, and no body has one.

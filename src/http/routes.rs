@@ -10,8 +10,8 @@ use percent_encoding::percent_decode_str;
 use warp::http::{Method, StatusCode, header};
 
 use super::{
-    connection, discovery, error::ApiError, health, integrations, mappings, openapi, organizations, request::Request,
-    response::Response, secrets,
+    audit, connection, discovery, error::ApiError, health, integrations, mappings, openapi, organizations,
+    request::Request, response::Response, secrets,
 };
 use crate::{app::App, auth::Right};
 
@@ -112,6 +112,12 @@ pub static ROUTES: &[Route] = &[
             (Method::PATCH, Right::ManageConfig, |app, request| Box::pin(mappings::update(app, request))),
             (Method::DELETE, Right::ManageConfig, |app, request| Box::pin(mappings::deactivate(app, request))),
         ],
+        deadline: STORAGE_DEADLINE,
+    },
+    Route {
+        function: "Audit",
+        template: "organizations/{orgId}/audit",
+        methods: &[(Method::GET, Right::ManageConfig, |app, request| Box::pin(audit::list(app, request)))],
         deadline: STORAGE_DEADLINE,
     },
     Route {

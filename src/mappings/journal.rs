@@ -15,7 +15,7 @@
 use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{Instrument, warn};
 use uuid::Uuid;
 
 use super::keys;
@@ -100,14 +100,14 @@ impl Journal {
     /// Undoes step 1, after the answer.
     pub fn unmark(&self, marker: Marker) {
         let journal = self.clone();
-        self.tasks.spawn(async move { journal.remove_marker(&marker.org_id, marker.change).await });
+        self.tasks.spawn(async move { journal.remove_marker(&marker.org_id, marker.change).await }.in_current_span());
     }
 
     /// Steps 2 to 4. The answer is the mapping's row as it is stored.
     pub async fn commit(&self, marker: Marker, change: Change) -> Result<Stored, CommitError> {
         let stored = self.transact(&marker, &change).await?;
         let journal = self.clone();
-        let finish = self.tasks.spawn(async move { journal.finish(&marker, &change).await });
+        let finish = self.tasks.spawn(async move { journal.finish(&marker, &change).await }.in_current_span());
         // The change has happened: a store that fails now only delays what repair would do as well.
         if tokio::time::timeout(FINISH_DEADLINE, finish).await.is_err() {
             warn!("a committed change still waits for its index row or audit event");
@@ -199,11 +199,12 @@ impl Journal {
         }
         let journal = self.clone();
         let marker = marker.clone();
-        self.tasks.spawn(async move {
+        let tidy = async move {
             if journal.remove_intent(&marker.org_id, marker.change).await.is_ok() {
                 journal.remove_marker(&marker.org_id, marker.change).await;
             }
-        });
+        };
+        self.tasks.spawn(tidy.in_current_span());
     }
 
     /// Does again what follows a transaction. False if there is no such intent.

@@ -73,13 +73,6 @@ pub struct LookupPage {
     pub next: Option<String>,
 }
 
-impl LookupPage {
-    /// Whether a text can be the `next` of a page: a key, or what follows one.
-    pub fn is_bound(text: &str) -> bool {
-        Range::new("any", text, "~").check().is_ok()
-    }
-}
-
 /// A mapping beside the row it was read from.
 #[derive(Clone, Debug)]
 struct Found {

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::{
-    domain::{ExternalOrgId, ExternalOrgName, InvalidValue, Mapping, MappingData, MappingKey, TestOutcome, time_text},
+    domain::{
+        ExternalOrgId, ExternalOrgName, InvalidValue, Mapping, MappingData, MappingKey, TestOutcome, parse_time,
+        time_text,
+    },
     tables::{Properties, Property},
 };
 
@@ -95,14 +98,6 @@ fn same_value(name: &str, stored: Option<&Property>, value: &Property) -> bool {
         (Some(stored), Property::Text(text)) => stored.text().as_ref() == Some(text),
         (stored, value) => stored == Some(value),
     }
-}
-
-/// Times of other programs may lack an offset; they are UTC then, like all times of the tables.
-fn parse_time(text: &str) -> Result<DateTime<Utc>, InvalidValue> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|time| time.to_utc())
-        .or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc()))
-        .map_err(|_| InvalidValue("is no ISO 8601 time".to_owned()))
 }
 
 /// Nothing, and the null that other programs may write for it, is no data.

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use chrono::Utc;
+use tracing::Instrument;
 
 use super::{
     Found, MappingError, Mappings, Siblings, Version, Versioned,
@@ -160,7 +161,7 @@ impl Mappings {
     /// Runs to its end even when the caller goes away: a change that is begun is finished.
     async fn write(&self, request: Request, actor: Actor) -> Result<Written, MappingError> {
         let mappings = self.clone();
-        let task = self.tasks.spawn(async move { mappings.write_to_the_end(&request, &actor).await });
+        let task = self.tasks.spawn(async move { mappings.write_to_the_end(&request, &actor).await }.in_current_span());
         task.await.map_err(|error| TableError::unavailable(format!("a write task ended early: {error}")))?
     }
 

@@ -78,8 +78,8 @@ async fn a_test_that_succeeds_is_stored_and_changes_nothing_else() {
     let reverse = lab.server.api.get("/integrations/psa/mappings").await.is(200).json();
     assert_eq!(reverse["mappings"][0], expected);
     insta::assert_snapshot!(lab.server.history("acme").await, @r#"
-    integration_mapping.created psa mapping_1 dev-admin api - {"AfterExternalOrgId": "100", "AfterIsActive": "true", "AfterMappingData": "{\"site\":7}"}
-    integration_mapping.tested psa mapping_1 ann api - {"AfterLastTestResult": "'100' is there", "AfterLastTestSucceeded": "true"}
+    integration_mapping.created psa mapping_1 dev-admin api {"AfterExternalOrgId": "100", "AfterIsActive": "true", "AfterMappingData": "{\"site\":7}"}
+    integration_mapping.tested psa mapping_1 ann api {"AfterLastTestResult": "'100' is there", "AfterLastTestSucceeded": "true"}
     "#);
     lab.server.settled().await;
 }

@@ -126,7 +126,7 @@ impl Server {
                 .filter(|(name, _)| !name.ends_with("LastTestedAt"))
                 .map(|(name, found)| (name.as_str(), value(found)))
                 .collect();
-            let head = ["EventType", "IntegrationName", "MappingId", "ActorId", "Source", "CorrelationId"].map(text);
+            let head = ["EventType", "IntegrationName", "MappingId", "ActorId", "Source"].map(text);
             format!("{} {values:?}", head.join(" "))
         };
         self.audit(org_id).await.into_iter().map(line).collect::<Vec<_>>().join("\n")

@@ -198,7 +198,7 @@ async fn host_json_asks_for_the_proxy() {
 }
 
 /// What a client may do where; everything else is a 405 that says so. The contract, written down a second time on purpose.
-const METHODS: [(&str, &str, &[&str]); 11] = [
+const METHODS: [(&str, &str, &[&str]); 12] = [
     ("Health", "health", &["GET"]),
     ("OpenApi", "openapi.json", &["GET"]),
     ("Organizations", "organizations", &["GET"]),
@@ -210,6 +210,7 @@ const METHODS: [(&str, &str, &[&str]); 11] = [
     ("Mapping", "organizations/{org}/integrations/{integration}/mapping_x", &["GET", "PATCH", "DELETE"]),
     ("ConnectionTest", "organizations/{org}/integrations/{integration}/mapping_x/test", &["POST"]),
     ("Secrets", "secrets/psa_api_key", &["PUT"]),
+    ("Audit", "organizations/{org}/audit", &["GET"]),
 ];
 
 #[test]

@@ -1,7 +1,12 @@
 //! Logs on standard output: lines for a person on a terminal, JSON lines elsewhere. And the fence that keeps what the Azure
 //! crates say below INFO out of every log, whatever the filter: at DEBUG they print the `authorization` header and bodies.
 //!
+//! A JSON line has the fields of its event and of the spans around it at the top, so that a query for `trace_id` needs to
+//! know nothing of spans.
+//!
 //! Standard output, since the Functions host takes every line of standard error for an error.
+
+mod json;
 
 use std::io::{self, IsTerminal};
 
@@ -38,14 +43,8 @@ where
     let layer = if for_a_person {
         fmt::layer().with_writer(writer).with_target(false).boxed()
     } else {
-        fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_ansi(false)
-            .with_writer(writer)
-            .boxed()
+        let layer = fmt::layer().with_ansi(false).with_writer(writer);
+        layer.fmt_fields(json::Fields).event_format(json::Lines).boxed()
     };
     Ok(tracing_subscriber::registry().with(layer.with_filter(fence)).with(wanted))
 }

@@ -169,7 +169,7 @@ async fn the_route_tells_what_changed_newest_first() {
     assert_eq!(set["changes"]["external_org_id"], json!({"before": "100", "after": "101"}));
     assert_eq!(set["changes"]["external_org_name"], json!({"before": null, "after": "Acme"}));
     assert_eq!(set["changes"].as_object().unwrap().len(), 2);
-    assert_eq!((&set["actor"], &set["source"]), (&json!("flow"), &json!("workflow")));
+    assert_eq!((&set["actor"], &set["source"]), (&json!("flow"), &json!("api")));
     assert_eq!(created["changes"]["is_active"], json!({"before": null, "after": true}));
     for (field, value) in [
         ("type", "integration_mapping.created"),

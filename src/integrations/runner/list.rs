@@ -34,28 +34,44 @@ pub async fn organizations(
     list: &ListOrganizations,
     deadline: Instant,
 ) -> Result<Vec<ExternalOrganization>, Failure> {
-    let records = raw(connection, list, deadline).await?;
-    let records = match &list.hydrate {
-        Some(hydrate) => details(connection, list, hydrate, &records, deadline).await?,
-        None => records,
-    };
     let mut known = HashSet::new();
     let mut organizations = Vec::new();
-    for record in records.iter().filter(|record| records::counts(record, &list.record_filter)) {
-        let organization = records::organization(record, &list.mapping)?;
-        if known.insert(organization.id.clone()) {
-            organizations.push(organization);
+    // Each record as it comes: all of them at once would take ten times the memory of what is kept.
+    let mut keep = |record: &Value| {
+        if records::counts(record, &list.record_filter) {
+            let organization = records::organization(record, &list.mapping)?;
+            if known.insert(organization.id.clone()) {
+                organizations.push(organization);
+            }
+        }
+        Ok(())
+    };
+    match &list.hydrate {
+        None => each(connection, list, deadline, |record| keep(&record)).await?,
+        Some(hydrate) => {
+            let mut ids = Vec::new();
+            let collect = |id| {
+                ids.push(id);
+                Ok(())
+            };
+            each(connection, list, deadline, collect).await?;
+            details(connection, list, hydrate, &ids, deadline).await?.iter().try_for_each(keep)?;
         }
     }
     Ok(organizations)
 }
 
-/// All different records, as they came.
-async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instant) -> Result<Vec<Value>, Failure> {
+/// Hands on all different records, as they come.
+async fn each(
+    connection: &Connection,
+    list: &ListOrganizations,
+    deadline: Instant,
+    mut take: impl FnMut(Value) -> Result<(), Failure> + Send,
+) -> Result<(), Failure> {
     let allowed = &connection.manifest.allowed_hosts;
     let fetch = |place| page(connection, list, deadline, place);
     let (mut ahead, mut predicted) = (stream::empty().boxed(), Vec::new().into_iter());
-    let (mut progress, mut all) = (Progress::default(), Vec::new());
+    let mut progress = Progress::default();
     // Identity of every record → number of the page that it came on first.
     let mut seen = HashMap::new();
     let mut moved = 0_u64;
@@ -78,19 +94,19 @@ async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instan
             predicted = places.clone().into_iter();
             ahead = stream::iter(places).map(fetch).buffered(connection.pace.concurrency()).boxed();
         }
-        let (before, empty) = (all.len(), page.records.is_empty());
+        let (before, empty) = (seen.len(), page.records.is_empty());
         for record in page.records {
             match seen.entry(records::identity(&record, &list.mapping)) {
                 Entry::Vacant(entry) => {
                     entry.insert(progress.pages);
-                    all.push(record);
+                    take(record)?;
                 }
                 Entry::Occupied(entry) if *entry.get() < progress.pages => moved += 1,
                 Entry::Occupied(_) => {}
             }
         }
         // Judged by all records, not by those that count: a repeated page of others would go round for ever.
-        if !empty && all.len() == before {
+        if !empty && seen.len() == before {
             return Err(incomplete("a page holds only what was read already: the list does not advance"));
         }
         match next {
@@ -102,12 +118,12 @@ async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instan
         }
     }
     if let Some(announced) = progress.announced
-        && (all.len() as u64) < announced
+        && (seen.len() as u64) < announced
     {
         return Err(incomplete(format!(
             "{announced} organizations are announced, but only {} different ones came; the list may have changed \
              meanwhile, try again",
-            all.len()
+            seen.len()
         )));
     }
     // Pages are cut by position: what moved to a later one may have let something else slip to an earlier one, which only a
@@ -119,7 +135,7 @@ async fn raw(connection: &Connection, list: &ListOrganizations, deadline: Instan
              others may have been skipped; try again"
         )));
     }
-    Ok(all)
+    Ok(())
 }
 
 fn page<'a>(

@@ -46,7 +46,13 @@ impl App {
         let registry = Arc::new(registry);
         let organizations = Organizations::new(Arc::clone(&tables));
         let tasks = TaskTracker::new();
-        let mappings = Mappings::new(Arc::clone(&tables), organizations.clone(), Arc::clone(&registry), tasks.clone());
+        let mappings = Mappings::new(
+            Arc::clone(&tables),
+            Arc::clone(&secrets),
+            organizations.clone(),
+            Arc::clone(&registry),
+            tasks.clone(),
+        );
         let settings = SettingsReader::new(Arc::clone(&tables), Arc::clone(&registry), secrets);
         let discovery = Discovery::new(tasks.clone(), discovery::Limits::default());
         let auth = Auth::development(Arc::clone(&tables));

@@ -99,7 +99,11 @@ async fn read_all(integration: &ManifestIntegration, settings: &Settings) -> Res
     let Some(first) = organizations.first() else {
         return Ok(format!("{listed}: may the credentials see none?"));
     };
-    let test = integration.test_connection(settings, &mapping(integration.name(), &first.id)?).await?;
+    if integration.mapping_data().complete(None).is_err() {
+        return Ok(format!("{listed}; none tested, as a mapping needs data that is entered with it"));
+    }
+    let test =
+        integration.test_connection(settings, &mapping(integration.name(), &first.id)?, &Settings::none()).await?;
     match test.failure {
         None => Ok(format!("{listed}; {}", test.message)),
         Some(failure) => Err(IntegrationError::Failed { integration: integration.name().clone(), failure }),

@@ -56,10 +56,21 @@ impl OrganizationContext {
         integration: &str,
         mapping_id: Option<&str>,
     ) -> Result<Mapping, MappingError> {
+        Ok(self.shown(self.mapping(integration, mapping_id).await?))
+    }
+
+    /// As it is stored, with references to secrets.
+    async fn mapping(&self, integration: &str, mapping_id: Option<&str>) -> Result<Mapping, MappingError> {
         let integration = self.integration(integration)?;
         let id = mapping_id.map(|id| parse("mapping_id", id, MappingId::parse)).transpose()?;
         let Versioned { mapping, .. } = self.mappings.resolve(&self.org_id, &integration, id.as_ref()).await?;
         Ok(mapping)
+    }
+
+    /// As it may be shown: with masks in the place of secrets.
+    fn shown(&self, mapping: Mapping) -> Mapping {
+        let fields = self.mappings.registry().mapping_data(mapping.key.integration.as_str());
+        Mapping { data: mapping.data.map(|data| fields.masked(data)), ..mapping }
     }
 
     /// Creates the mapping, or changes the one there is; with an id, that one. What is left out stays as it is, except the
@@ -89,7 +100,7 @@ impl OrganizationContext {
                 .transpose()?,
         };
         let (Versioned { mapping, .. }, _) = self.mappings.set(set, self.actor.clone()).await?;
-        Ok(mapping)
+        Ok(self.shown(mapping))
     }
 
     /// Deactivates the one active mapping to that integration, or the named one.
@@ -112,7 +123,7 @@ impl OrganizationContext {
     pub async fn get_org_mappings(&self, integration: Option<&str>) -> Result<Vec<Mapping>, MappingError> {
         let integration = integration.map(|name| self.integration(name)).transpose()?;
         let found = self.mappings.list(&self.org_id, integration.as_ref(), true).await?;
-        Ok(found.into_iter().map(|found| found.mapping).collect())
+        Ok(found.into_iter().map(|found| self.shown(found.mapping)).collect())
     }
 
     /// A client of that integration, authenticated with the organization's settings and bound to what it is mapped to: by
@@ -126,13 +137,16 @@ impl OrganizationContext {
         integration: &str,
         mapping_id: Option<&str>,
     ) -> Result<OrganizationClient, ClientError> {
-        let mapping = self.get_integration_mapping(integration, mapping_id).await?;
+        let mapping = self.mapping(integration, mapping_id).await?;
         let Some(integration) = self.mappings.registry().get(integration) else {
             let known = self.mappings.registry().mappable();
             return Err(MappingError::IntegrationNotFound { name: integration.to_owned(), known }.into());
         };
-        let settings = self.settings.resolve(&**integration, Some(&self.org_id), false).await?;
-        Ok(integration.get_client(&settings, &mapping).await?)
+        let (settings, data) = tokio::try_join!(
+            self.settings.resolve(&**integration, Some(&self.org_id), false),
+            self.settings.mapping_data(&**integration, &mapping)
+        )?;
+        Ok(integration.get_client(&settings, &mapping, &data).await?)
     }
 
     /// A configuration value: the organization's own, else the one that holds for every organization. None: it is not set.

@@ -1,5 +1,7 @@
 //! `mapping_data`: what an integration wants to know about one mapping, as the caller wrote it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -25,15 +27,26 @@ impl MappingData {
                 format!("must be a JSON object that can be read: {error}")
             })
         })?;
+        let raw = RawValue::from_string(text.to_owned()).map_err(|error| InvalidValue(error.to_string()))?;
+        Self(raw).within_limit()
+    }
+
+    /// An object of these members, however long.
+    pub fn of_members(members: &BTreeMap<String, Box<RawValue>>) -> Self {
+        Self(serde_json::value::to_raw_value(members).unwrap_or_else(|_| RawValue::NULL.to_owned()))
+    }
+
+    /// # Errors
+    /// The text is longer than [`Self::LIMIT`].
+    pub fn within_limit(self) -> Result<Self, InvalidValue> {
         // A text has no more units than bytes.
-        if text.len() > Self::LIMIT {
-            let units = text.encode_utf16().count();
+        if self.as_str().len() > Self::LIMIT {
+            let units = self.as_str().encode_utf16().count();
             if units > Self::LIMIT {
                 return Err(InvalidValue(format!("must be at most {} UTF-16 units as text, not {units}", Self::LIMIT)));
             }
         }
-        let raw = RawValue::from_string(text.to_owned()).map_err(|error| InvalidValue(error.to_string()))?;
-        Ok(Self(raw))
+        Ok(self)
     }
 
     /// The JSON text.

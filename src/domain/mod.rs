@@ -7,6 +7,7 @@ mod id;
 mod mapping;
 mod organization;
 mod secret;
+mod secret_reference;
 mod time;
 
 pub use self::{
@@ -15,5 +16,6 @@ pub use self::{
     mapping::{ExternalOrgName, Mapping, MappingKey, TestOutcome},
     organization::{ExternalOrganization, Organization},
     secret::Secret,
+    secret_reference::SecretReference,
     time::{parse_time, time_text},
 };

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     app::App,
     audit::{self, Change, RecordedEvent, Value},
-    domain::{MappingData, time_text},
+    domain::time_text,
+    integrations::Registry,
     mappings::MappingError,
 };
 
@@ -79,14 +80,15 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, ApiError>
     if organization.is_none() {
         return Err(MappingError::OrganizationNotFound(org_id).into());
     }
-    let events = page.events.into_iter().map(|event| body(org_id.to_string(), event)).collect();
+    let events = page.events.into_iter().map(|event| body(&app.registry, org_id.to_string(), event)).collect();
     Ok(ok(&AuditBody { events, next: page.next.as_deref().map(paging::encode) }))
 }
 
 /// The organization is that of the partition, whatever the row says.
-fn body(org_id: String, event: RecordedEvent) -> EventBody {
+fn body(registry: &Registry, org_id: String, event: RecordedEvent) -> EventBody {
+    let fields = registry.mapping_data(event.integration_name.as_deref().unwrap_or_default());
     let shown = |value: Option<Value>| match value {
-        Some(Value::Data(data)) => Some(Value::Data(mask(event.integration_name.as_deref(), data))),
+        Some(Value::Data(data)) => Some(Value::Data(fields.masked(data))),
         other => other,
     };
     let changes = event.changes.into_iter();
@@ -104,9 +106,4 @@ fn body(org_id: String, event: RecordedEvent) -> EventBody {
         source: event.source,
         correlation_id: event.correlation_id,
     }
-}
-
-/// The one place that `mapping_data` passes on its way out of the history. No field of it is declared secret so far.
-fn mask(_integration: Option<&str>, data: MappingData) -> MappingData {
-    data
 }

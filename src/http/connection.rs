@@ -75,7 +75,8 @@ pub async fn test(app: Arc<App>, request: Request) -> Result<Response, ApiError>
     let prepared = async {
         let mapping = app.mappings.get(&key, true).await?.mapping;
         // Read anew: who has just mended a credential wants to know whether it works now.
-        match app.settings.resolve(&**integration, Some(&key.org_id), true).await {
+        let settings = app.settings.resolve(&**integration, Some(&key.org_id), true);
+        match tokio::try_join!(settings, app.settings.mapping_data(&**integration, &mapping)) {
             Ok(settings) => Ok((mapping, Ok(settings))),
             Err(SettingsError::Invalid { error, .. }) => Ok((mapping, Err(error))),
             Err(error) => Err(error.into()),
@@ -84,8 +85,8 @@ pub async fn test(app: Arc<App>, request: Request) -> Result<Response, ApiError>
     let (mapping, settings) = in_storage_time(prepared).await?;
     let began = Instant::now();
     let outcome = match settings {
-        Ok(settings) => {
-            let call = integration.test_connection(&settings, &mapping);
+        Ok((settings, data)) => {
+            let call = integration.test_connection(&settings, &mapping, &data);
             guarded(integration.name(), app.test_deadline, call).await
         }
         Err(error) => Err(error),

@@ -187,11 +187,16 @@ impl From<MappingError> for ApiError {
                 (StatusCode::CONFLICT, "Mapping id taken", json!({"mapping_ids": [id.as_str()]}))
             }
             MappingError::Invalid { field, reason } => return Self::invalid(field, reason),
+            MappingError::InvalidData(problems) => {
+                let problems = problems.into_iter().map(|(field, problem)| (field, vec![problem]));
+                return Self::validation(&problems.collect());
+            }
             MappingError::Stale => (StatusCode::PRECONDITION_FAILED, "Precondition failed", Value::Null),
             MappingError::Contended => {
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message).header(header::RETRY_AFTER, "1");
             }
             MappingError::Storage(error) => return error.into(),
+            MappingError::Secrets(error) => return error.into(),
         };
         Self::new(status, name, message).details(details)
     }
@@ -235,7 +240,7 @@ impl From<SecretNameError> for ApiError {
                 );
                 Self::new(StatusCode::CONFLICT, "Secret name taken", message)
             }
-            SecretNameError::Uuid { .. } | SecretNameError::Integration { .. } => {
+            SecretNameError::Uuid { .. } | SecretNameError::Integration { .. } | SecretNameError::Mapping { .. } => {
                 Self::new(StatusCode::CONFLICT, "Secret name taken", message)
             }
         }

@@ -28,7 +28,9 @@ impl Fields {
     /// The body is no JSON object.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let Members(members) = serde_json::from_slice(body).map_err(|error| {
-            let message = format!("The body must be a JSON object: {error}");
+            // The parser's own words may quote the body, and a secret with it.
+            let (line, column) = (error.line(), error.column());
+            let message = format!("The body must be a JSON object; it is none at line {line}, column {column}");
             ApiError::new(StatusCode::BAD_REQUEST, "Malformed JSON", message)
         })?;
         let mut fields = Self { values: BTreeMap::new(), errors: BTreeMap::new(), known: Vec::new() };

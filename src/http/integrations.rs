@@ -53,7 +53,7 @@ struct IntegrationBody {
     /// Whether it can list its organizations; else their ids are entered by hand.
     supports_discovery: bool,
     docs_url: Option<String>,
-    /// What `mapping_data` should hold, if the integration says so.
+    /// JSON Schema of `mapping_data`, if the integration says what it holds.
     mapping_data_schema: Option<Value>,
 }
 
@@ -87,7 +87,7 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, ApiError>
             supports_org_mapping: integration.supports_org_mapping(),
             supports_discovery: integration.supports_discovery(),
             docs_url: integration.docs_url().map(str::to_owned),
-            mapping_data_schema: None,
+            mapping_data_schema: integration.mapping_data().schema(),
         })
         .collect();
     let broken = app.registry.broken().iter().map(|Broken { file, problems }| BrokenBody {
@@ -125,7 +125,7 @@ pub async fn lookup(app: Arc<App>, request: Request) -> Result<Response, ApiErro
         Manageable::Only(ids) => Some(&ids[..]),
     };
     let page = app.mappings.lookup(integration, organizations, external_org_id.as_ref(), limit, from).await?;
-    let mappings: Vec<_> = page.mappings.into_iter().map(MappingBody::from).collect();
+    let mappings: Vec<_> = page.mappings.into_iter().map(|mapping| MappingBody::new(&app.registry, mapping)).collect();
     let next_cursor = page.next.as_deref().map(paging::encode);
     Ok(ok(&LookupBody { count: mappings.len(), mappings, next_cursor }))
 }

@@ -46,8 +46,10 @@ pub struct MappingBody {
     last_test_succeeded: Option<bool>,
 }
 
-impl From<Mapping> for MappingBody {
-    fn from(mapping: Mapping) -> Self {
+impl MappingBody {
+    /// With masks in the place of secrets: the one way for a mapping into an answer.
+    pub fn new(registry: &Registry, mapping: Mapping) -> Self {
+        let fields = registry.mapping_data(mapping.key.integration.as_str());
         let time = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(crate::domain::time_text);
         Self {
             id: mapping.key.id.as_str().to_owned(),
@@ -55,7 +57,7 @@ impl From<Mapping> for MappingBody {
             integration_name: mapping.key.integration.as_str().to_owned(),
             external_org_id: mapping.external_org_id.as_str().to_owned(),
             external_org_name: mapping.external_org_name.map(|name| name.as_str().to_owned()),
-            mapping_data: mapping.data.map(MappingData::into_raw),
+            mapping_data: mapping.data.map(|data| fields.masked(data).into_raw()),
             is_active: mapping.is_active,
             created_at: time(mapping.created_at),
             created_by: mapping.created_by,
@@ -159,7 +161,7 @@ pub async fn list(app: Arc<App>, request: Request) -> Result<Response, ApiError>
     let org_id = request.org_id()?;
     let integration = request.query("integration", |name| known(&app.registry, &name))?;
     let found = app.mappings.list(&org_id, integration.as_ref(), request.active_only()?).await?;
-    let mappings: Vec<_> = found.into_iter().map(|found| MappingBody::from(found.mapping)).collect();
+    let mappings: Vec<_> = found.into_iter().map(|found| MappingBody::new(&app.registry, found.mapping)).collect();
     Ok(ok(&MappingsBody { count: mappings.len(), mappings }))
 }
 
@@ -183,7 +185,7 @@ pub async fn create(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     let integration = fields.required("integration_name", |name| mappable(&app.registry, &name));
     let new = wanted(fields, org_id, integration)?;
     let created = app.mappings.create(new, request.actor()?).await?;
-    Ok(created_response(created))
+    Ok(created_response(&app.registry, created))
 }
 
 /// What a workflow asks: the one active mapping of an organization to an integration. Never a guess.
@@ -206,7 +208,7 @@ pub async fn resolve(app: Arc<App>, request: Request) -> Result<Response, ApiErr
     let integration = app.mappings.mappable(request.integration(&app.registry)?.name().as_str())?;
     let id = request.query("mapping_id", MappingId::parse)?;
     let found = app.mappings.resolve(&org_id, &integration, id.as_ref()).await?;
-    Ok(read_response(&request, found))
+    Ok(read_response(&app.registry, &request, found))
 }
 
 /// What a workflow writes: creates the mapping, or changes the one there is.
@@ -229,7 +231,7 @@ pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
     let integration = request.integration(&app.registry)?.name().clone();
     let set = wanted(Fields::parse(&request.body)?, org_id, Some(integration))?;
     let (found, created) = app.mappings.set(set, request.actor()?).await?;
-    Ok(if created { created_response(found) } else { changed_response(found) })
+    Ok(if created { created_response(&app.registry, found) } else { changed_response(&app.registry, found) })
 }
 
 /// One mapping.
@@ -251,7 +253,7 @@ pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
 pub async fn get(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     let key = request.mapping_key(&app.registry)?;
     let found = app.mappings.get(&key, request.active_only()?).await?;
-    Ok(read_response(&request, found))
+    Ok(read_response(&app.registry, &request, found))
 }
 
 /// Changes, deactivates or restores a mapping.
@@ -289,7 +291,7 @@ pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     fields.finish()?;
     let patch = Patch { external_org_id, external_org_name, data, is_active };
     let found = app.mappings.update(key, patch, request.if_match(), request.actor()?).await?;
-    Ok(changed_response(found))
+    Ok(changed_response(&app.registry, found))
 }
 
 /// Deactivates a mapping. Its row stays, and `PATCH {"is_active": true}` restores it.
@@ -349,22 +351,22 @@ pub fn tagged(response: Response, version: &str) -> Response {
     with_header(response, header::ETAG, &format!("\"{version}\""))
 }
 
-fn read_response(request: &Request, found: Versioned) -> Response {
+fn read_response(registry: &Registry, request: &Request, found: Versioned) -> Response {
     let version = found.version.as_str().to_owned();
     if request.has_version(&version) {
         return tagged(empty(StatusCode::NOT_MODIFIED), &version);
     }
-    changed_response(found)
+    changed_response(registry, found)
 }
 
-fn changed_response(found: Versioned) -> Response {
-    tagged(ok(&MappingBody::from(found.mapping)), found.version.as_str())
+fn changed_response(registry: &Registry, found: Versioned) -> Response {
+    tagged(ok(&MappingBody::new(registry, found.mapping)), found.version.as_str())
 }
 
-fn created_response(found: Versioned) -> Response {
+fn created_response(registry: &Registry, found: Versioned) -> Response {
     let key = &found.mapping.key;
     let location = format!("/api/organizations/{}/integrations/{}/{}", key.org_id, key.integration, key.id);
     let version = found.version.as_str().to_owned();
-    let response = json_response(StatusCode::CREATED, &MappingBody::from(found.mapping));
+    let response = json_response(StatusCode::CREATED, &MappingBody::new(registry, found.mapping));
     with_header(tagged(response, &version), header::LOCATION, &location)
 }

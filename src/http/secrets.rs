@@ -55,11 +55,7 @@ pub async fn store(app: Arc<App>, request: Request) -> Result<Response, ApiError
     request.require_json()?;
     let key = request.params.get("key").map_or("", String::as_str);
     let key = SecretKey::parse(key).map_err(|InvalidValue(rule)| ApiError::invalid("key", rule))?;
-    // What the parser says of a body quotes it.
-    let mut fields = Fields::parse(&request.body).map_err(|_| {
-        let message = "The body must be a JSON object with the texts `value` and `scope`";
-        ApiError::new(StatusCode::BAD_REQUEST, "Malformed JSON", message)
-    })?;
+    let mut fields = Fields::parse(&request.body)?;
     let value = fields.required("value", parse_value);
     let scope = fields.required("scope", parse_scope);
     fields.finish()?;

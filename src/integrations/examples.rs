@@ -65,7 +65,12 @@ impl Integration for Example {
             .ok_or_else(|| IntegrationError::DiscoveryNotSupported { integration: self.name.clone() })
     }
 
-    async fn test_connection(&self, _settings: &Settings, mapping: &Mapping) -> Result<TestResult, IntegrationError> {
+    async fn test_connection(
+        &self,
+        _settings: &Settings,
+        mapping: &Mapping,
+        _data: &Settings,
+    ) -> Result<TestResult, IntegrationError> {
         let Some(organizations) = &self.organizations else {
             return Err(IntegrationError::NotSupported {
                 integration: self.name.clone(),

@@ -8,6 +8,7 @@ mod examples;
 mod failure;
 mod guard;
 pub mod manifest;
+mod mapping_data;
 pub mod runner;
 mod settings;
 
@@ -23,6 +24,7 @@ pub use self::{
     failure::{Failure, FailureClass},
     guard::guarded,
     manifest::ConfigField,
+    mapping_data::{DataFields, GivenData, MASK, Problems, StoredValue, references},
     runner::OrganizationClient,
     settings::{Fingerprint, Scope, Setting, Settings},
 };
@@ -45,6 +47,11 @@ pub trait Integration: Send + Sync + 'static {
         &[]
     }
 
+    /// What is entered for each mapping, beside the id of the external organization.
+    fn mapping_data(&self) -> DataFields<'_> {
+        DataFields::new(&[])
+    }
+
     /// Whether organizations can be mapped to it at all.
     fn supports_org_mapping(&self) -> bool {
         false
@@ -60,17 +67,24 @@ pub trait Integration: Send + Sync + 'static {
         Err(IntegrationError::DiscoveryNotSupported { integration: self.name().clone() })
     }
 
-    /// An HTTP client that is authenticated and bound to the mapped organization.
+    /// An HTTP client that is authenticated and bound to the mapped organization. `data` holds the values of the declared
+    /// fields of the mapping's data, secrets among them.
     async fn get_client(
         &self,
         _settings: &Settings,
         _mapping: &Mapping,
+        _data: &Settings,
     ) -> Result<OrganizationClient, IntegrationError> {
         Err(IntegrationError::NotSupported { integration: self.name().clone(), what: "has no client" })
     }
 
     /// Reads the mapped external organization by its id and compares the id that comes back.
-    async fn test_connection(&self, _settings: &Settings, _mapping: &Mapping) -> Result<TestResult, IntegrationError> {
+    async fn test_connection(
+        &self,
+        _settings: &Settings,
+        _mapping: &Mapping,
+        _data: &Settings,
+    ) -> Result<TestResult, IntegrationError> {
         Err(IntegrationError::NotSupported { integration: self.name().clone(), what: "cannot test a connection" })
     }
 }
@@ -119,6 +133,11 @@ impl Registry {
 
     pub fn broken(&self) -> &[Broken] {
         &self.broken
+    }
+
+    /// What the data of mappings to that integration holds; of an unknown one, anything.
+    pub fn mapping_data(&self, name: &str) -> DataFields<'_> {
+        self.get(name).map_or(DataFields::new(&[]), |integration| integration.mapping_data())
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Integration>> {

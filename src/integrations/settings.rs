@@ -50,6 +50,11 @@ impl Settings {
         Self { values, fingerprint: Fingerprint(hash.finalize().into()) }
     }
 
+    /// None at all.
+    pub fn none() -> Self {
+        Self::new(BTreeMap::new())
+    }
+
     pub fn get(&self, key: &str) -> Option<&Setting> {
         self.values.get(key)
     }

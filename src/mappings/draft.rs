@@ -10,6 +10,7 @@ use super::{
 use crate::{
     audit::{AuditEvent, EventType},
     domain::{Actor, Mapping, MappingKey, TestOutcome},
+    integrations,
     tables::{Operation, Properties, Put, Row, Stored},
 };
 
@@ -70,6 +71,12 @@ impl Draft {
         }
         guards.extend(self.slot);
 
+        // What was stored for this change and is not needed after all goes, too.
+        let kept = integrations::references(after.data.as_ref());
+        let mut forget = integrations::references(before.as_ref().and_then(|(before, _)| before.data.as_ref()));
+        forget.extend(marker.secrets.iter().cloned());
+        let forget = forget.difference(&kept).cloned().collect();
+
         let (old, mode) = match before {
             None => (Properties::new(), Put::Create),
             Some((_, stored)) => (stored.row.properties, Put::Replace(stored.etag)),
@@ -78,7 +85,7 @@ impl Draft {
         rows::write(&after, &mut properties);
         let event = AuditEvent { id: marker.change, at, event_type, mapping: after.key.clone(), actor: actor.clone() };
         let event_properties = event.properties(&old, &properties);
-        Change { key: after.key, properties, mode, index: self.index, guards, event, event_properties }
+        Change { key: after.key, properties, mode, index: self.index, guards, forget, event, event_properties }
     }
 }
 

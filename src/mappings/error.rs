@@ -3,6 +3,8 @@
 use super::rows::UnreadableRow;
 use crate::{
     domain::{ExternalOrgId, IntegrationName, MappingId, OrgId},
+    integrations::Problems,
+    secrets::SecretError,
     tables::TableError,
 };
 
@@ -39,6 +41,10 @@ pub enum MappingError {
     #[error("{field} {reason}")]
     Invalid { field: &'static str, reason: String },
 
+    /// By field: `mapping_data.api_key`.
+    #[error("{}", listed(_0))]
+    InvalidData(Problems),
+
     #[error("The mapping was changed since it was read; read it again and repeat the change on what it says now")]
     Stale,
 
@@ -47,6 +53,15 @@ pub enum MappingError {
 
     #[error(transparent)]
     Storage(#[from] TableError),
+
+    /// A secret of the mapping's data could not be stored; nothing was changed.
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
+}
+
+fn listed(problems: &Problems) -> String {
+    let problems: Vec<_> = problems.iter().map(|(field, problem)| format!("{field} {problem}")).collect();
+    problems.join("; ")
 }
 
 fn not_found(org_id: &OrgId, integration: &IntegrationName, id: Option<&MappingId>) -> String {

@@ -9,11 +9,19 @@
 //! 3. the index row and the audit event, side by side;
 //! 4. the intent goes, then the marker.
 //!
+//! Secrets of a mapping's data are in another store still. New ones are stored under new names before 2, and their names are
+//! in the marker; those that nothing refers to after 2 are in the intent, and go before it does. A change that did not
+//! happen takes back what it stored.
+//!
 //! [`super::Repair`] walks the markers and does again what follows the transaction; all of it can be repeated. Index rows are
 //! written only over the index row that was read *before* the source, so a late writer never puts an old state back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures::future::join_all;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, warn};
 use uuid::Uuid;
@@ -21,8 +29,9 @@ use uuid::Uuid;
 use super::keys;
 use crate::{
     audit::AuditEvent,
-    domain::{MappingKey, OrgId},
-    tables::{Key, Operation, Properties, Property, Put, Row, Stored, Table, TableError, Tables, When},
+    domain::{MappingKey, OrgId, Secret, SecretReference},
+    secrets::{SecretError, SecretStore},
+    tables::{Key, Operation, Properties, Property, Put, Row, Stored, Table, TableError, Tables, When, scan_all},
 };
 
 /// How long a change may take from its marker to its transaction. Far shorter than the time after which repair takes a
@@ -34,18 +43,22 @@ const COMMIT_TRIES: u32 = 3;
 const INDEX_TRIES: u32 = 20;
 /// The property of an intent that names the row of its audit event.
 const AUDIT_ROW: &str = "AuditRow";
+/// Of a marker: the secrets that were stored for the change. Of an intent: those to be removed after it.
+const SECRETS: &str = "Secrets";
 
 /// A change that may be unfinished: one per write, so that removing it never removes somebody else's.
 #[derive(Clone, Debug)]
 pub struct Marker {
     pub org_id: OrgId,
     pub change: Uuid,
+    /// Those that are stored for it.
+    pub secrets: Vec<SecretReference>,
     since: Instant,
 }
 
 impl Marker {
-    pub fn new(org_id: OrgId) -> Self {
-        Self { org_id, change: Uuid::now_v7(), since: Instant::now() }
+    pub fn new(org_id: OrgId, secrets: Vec<SecretReference>) -> Self {
+        Self { org_id, change: Uuid::now_v7(), secrets, since: Instant::now() }
     }
 }
 
@@ -61,6 +74,8 @@ pub struct Change {
     pub index: Put,
     /// Guards to take and to free.
     pub guards: Vec<Operation>,
+    /// Secrets that nothing refers to after the change.
+    pub forget: Vec<SecretReference>,
     pub event: AuditEvent,
     /// The event as a row.
     pub event_properties: Properties,
@@ -79,28 +94,71 @@ pub enum CommitError {
 #[derive(Clone)]
 pub struct Journal {
     tables: Tables,
+    secrets: Arc<dyn SecretStore>,
     /// What goes on after an answer: tidying up, and finishing what took too long.
     tasks: TaskTracker,
 }
 
 impl Journal {
-    pub fn new(tables: Tables, tasks: TaskTracker) -> Self {
-        Self { tables, tasks }
+    pub fn new(tables: Tables, secrets: Arc<dyn SecretStore>, tasks: TaskTracker) -> Self {
+        Self { tables, secrets, tasks }
     }
 
     /// Step 1. May run beside the reads that decide about the change.
     pub async fn mark(&self, marker: &Marker) -> Result<(), TableError> {
-        let key = keys::marker(&marker.org_id, marker.change);
-        self.tables
-            .put(Table::OrgIntegrationMappings, &Row { key, properties: Properties::new() }, &Put::Upsert)
-            .await
-            .map(drop)
+        let mut row = Row { key: keys::marker(&marker.org_id, marker.change), properties: Properties::new() };
+        if !marker.secrets.is_empty() {
+            row.properties.insert(SECRETS.to_owned(), names(&marker.secrets).into());
+        }
+        self.tables.put(Table::OrgIntegrationMappings, &row, &Put::Upsert).await.map(drop)
     }
 
-    /// Undoes step 1, after the answer.
-    pub fn unmark(&self, marker: Marker) {
+    /// Stores the secrets of a marker.
+    pub async fn store(&self, secrets: &[(SecretReference, Secret)]) -> Result<(), SecretError> {
+        let store = secrets.iter().map(|(reference, value)| self.secrets.set(reference.name(), value));
+        // All to their end: one that is let go may still arrive after it was taken back.
+        join_all(store).await.into_iter().collect()
+    }
+
+    /// Undoes step 1, and what was stored since, after the answer.
+    pub fn discard(&self, marker: Marker, stored: bool) {
         let journal = self.clone();
-        self.tasks.spawn(async move { journal.remove_marker(&marker.org_id, marker.change).await }.in_current_span());
+        let discard = async move {
+            if stored && let Err(error) = journal.forget(&marker.secrets).await {
+                warn!(%error, "secrets of a change that did not happen are left to repair");
+                return;
+            }
+            journal.remove_marker(&marker.org_id, marker.change).await;
+        };
+        self.tasks.spawn(discard.in_current_span());
+    }
+
+    /// Undoes what a marker says of a change whose writer is gone. What a mapping refers to
+    /// by now stays: the change may have happened, and have been finished.
+    pub async fn abandon(&self, org_id: &OrgId, change: Uuid) -> Result<(), TableError> {
+        let key = keys::marker(org_id, change);
+        let marker = self.tables.get(Table::OrgIntegrationMappings, &key).await?;
+        let secrets = marker.map(|marker| references(&marker.row.properties)).unwrap_or_default();
+        if !secrets.is_empty() {
+            let range = keys::mappings_of_org(org_id);
+            let mappings = scan_all(&*self.tables, Table::OrgIntegrationMappings, &range).await?;
+            // Also in a row that cannot be read as a mapping.
+            let needed = |reference: &SecretReference| {
+                let texts =
+                    mappings.iter().flat_map(|stored| stored.row.properties.values()).filter_map(Property::text);
+                texts.into_iter().any(|text| text.contains(reference.name()))
+            };
+            let unneeded: Vec<_> = secrets.into_iter().filter(|reference| !needed(reference)).collect();
+            self.forget(&unneeded).await?;
+        }
+        self.remove_marker(org_id, change).await;
+        Ok(())
+    }
+
+    async fn forget(&self, secrets: &[SecretReference]) -> Result<(), TableError> {
+        let removed = join_all(secrets.iter().map(|reference| self.secrets.delete(reference.name()))).await;
+        // To whoever repairs, one store is as unavailable as the other.
+        removed.into_iter().collect::<Result<(), _>>().map_err(|error| TableError::unavailable(error.to_string()))
     }
 
     /// Steps 2 to 4. The answer is the mapping's row as it is stored.
@@ -155,6 +213,9 @@ impl Journal {
     fn batch(marker: &Marker, change: &Change) -> Vec<Operation> {
         let mut intent = change.event_properties.clone();
         intent.insert(AUDIT_ROW.to_owned(), change.event.key().row.into());
+        if !change.forget.is_empty() {
+            intent.insert(SECRETS.to_owned(), names(&change.forget).into());
+        }
         let mapping = Row { key: keys::source(&change.key), properties: change.properties.clone() };
         let intent = Row { key: keys::intent(&marker.org_id, marker.change), properties: intent };
         let mut batch = vec![Operation::Put(mapping, change.mode.clone()), Operation::Put(intent, Put::Create)];
@@ -199,7 +260,12 @@ impl Journal {
         }
         let journal = self.clone();
         let marker = marker.clone();
+        let forget = change.forget.clone();
         let tidy = async move {
+            if let Err(error) = journal.forget(&forget).await {
+                warn!(%error, "secrets that nothing refers to are left to repair");
+                return;
+            }
             if journal.remove_intent(&marker.org_id, marker.change).await.is_ok() {
                 journal.remove_marker(&marker.org_id, marker.change).await;
             }
@@ -215,6 +281,8 @@ impl Journal {
         };
         let mut properties = intent.row.properties;
         let audit_row = properties.remove(AUDIT_ROW).as_ref().and_then(Property::text);
+        let forget = references(&properties);
+        properties.remove(SECRETS);
         let mapping = mapping_of_intent(org_id, &properties);
         let (Some(audit_row), Some(mapping)) = (audit_row, mapping) else {
             return Err(TableError::Invalid(format!("intent {} of organization {org_id} cannot be read", key.row)));
@@ -223,6 +291,7 @@ impl Journal {
         let audit = self.tables.put(Table::AuditEvents, &event, &Put::Upsert);
         let (index, audit) = tokio::join!(self.sync_index(&mapping), audit);
         index.and(audit.map(drop))?;
+        self.forget(&forget).await?;
         self.remove_intent(org_id, change).await?;
         Ok(true)
     }
@@ -273,6 +342,15 @@ impl Journal {
             Err(error) => warn!(%org_id, %error, "a marker could not be removed; repair will"),
         }
     }
+}
+
+fn names(secrets: &[SecretReference]) -> String {
+    secrets.iter().map(SecretReference::name).collect::<Vec<_>>().join(" ")
+}
+
+fn references(properties: &Properties) -> Vec<SecretReference> {
+    let names = properties.get(SECRETS).and_then(Property::text).unwrap_or_default();
+    names.split(' ').filter_map(SecretReference::parse).collect()
 }
 
 fn mapping_of_intent(org_id: &OrgId, properties: &Properties) -> Option<MappingKey> {

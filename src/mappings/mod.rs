@@ -4,6 +4,7 @@
 //! organization, integration and external id, no lost update, no table scanned by a request. Must not know HTTP, nor who may
 //! do what. Start here for reading, `write.rs` for deciding about a change, `journal.rs` for the order it is written in.
 
+mod data;
 mod draft;
 mod error;
 mod guards;
@@ -33,6 +34,7 @@ use crate::{
     domain::{ExternalOrgId, IntegrationName, Mapping, MappingId, MappingKey, OrgId},
     integrations::Registry,
     organizations::Organizations,
+    secrets::SecretStore,
     tables::{self, PAGE_LIMIT, Range, Stored, Table, TableError, Tables, scan_all},
 };
 
@@ -43,7 +45,7 @@ const LOOKUP_RANGES: usize = 500;
 /// Ranges that are read at once.
 const LOOKUP_SIDE_BY_SIDE: usize = 16;
 
-/// A mapping with the version that conditional requests compare.
+/// A mapping with the version that conditional requests compare. Its data refers to secrets; who shows it puts masks there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Versioned {
     pub mapping: Mapping,
@@ -130,8 +132,14 @@ pub struct Mappings {
 
 impl Mappings {
     /// `tasks` holds what goes on after an answer; whoever stops the process waits for it, up to a deadline.
-    pub fn new(tables: Tables, organizations: Organizations, registry: Arc<Registry>, tasks: TaskTracker) -> Self {
-        let journal = Journal::new(tables.clone(), tasks.clone());
+    pub fn new(
+        tables: Tables,
+        secrets: Arc<dyn SecretStore>,
+        organizations: Organizations,
+        registry: Arc<Registry>,
+        tasks: TaskTracker,
+    ) -> Self {
+        let journal = Journal::new(tables.clone(), secrets, tasks.clone());
         Self { tables, organizations, registry, journal, tasks }
     }
 

@@ -110,7 +110,7 @@ impl Repair {
         if age < REPAIR_GRACE {
             return Ok(Outcome::Waiting);
         }
-        self.journal.remove_marker(org_id, change).await;
+        self.journal.abandon(org_id, change).await?;
         Ok(Outcome::Discarded)
     }
 

@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::{
     Found, MappingError, Mappings, Siblings, Version, Versioned,
+    data::DataChange,
     draft::{Draft, set_slot},
     guards,
     journal::{COMMIT_DEADLINE, Change, CommitError, Marker},
@@ -104,7 +105,8 @@ impl Mappings {
     /// Unknown or inactive organization, unknown integration, duplicate external id, taken mapping id, storage.
     pub async fn create(&self, new: WantedMapping, actor: Actor) -> Result<Versioned, MappingError> {
         self.mappable(new.integration.as_str())?;
-        Ok(self.write(Request::Create(new), actor).await?.found.versioned())
+        let data = self.data_change(&new.org_id, &new.integration, new.data.clone().map(Some))?;
+        Ok(self.write(Request::Create(new), data, actor).await?.found.versioned())
     }
 
     /// What a workflow writes: creates the mapping, or changes the one there is. True if it was created.
@@ -113,7 +115,8 @@ impl Mappings {
     /// As [`Self::create`]; several mappings and no id; a row among them that cannot be read.
     pub async fn set(&self, set: WantedMapping, actor: Actor) -> Result<(Versioned, bool), MappingError> {
         self.mappable(set.integration.as_str())?;
-        let written = self.write(Request::Set(set), actor).await?;
+        let data = self.data_change(&set.org_id, &set.integration, set.data.clone().map(Some))?;
+        let written = self.write(Request::Set(set), data, actor).await?;
         Ok((written.found.versioned(), written.created))
     }
 
@@ -128,7 +131,8 @@ impl Mappings {
         expected: Expected,
         actor: Actor,
     ) -> Result<Versioned, MappingError> {
-        Ok(self.write(Request::Update { key, patch, expected }, actor).await?.found.versioned())
+        let data = self.data_change(&key.org_id, &key.integration, patch.data.clone())?;
+        Ok(self.write(Request::Update { key, patch, expected }, data, actor).await?.found.versioned())
     }
 
     /// Deactivates a mapping; its row stays, for the record and to be restored.
@@ -151,37 +155,62 @@ impl Mappings {
         outcome: TestOutcome,
         actor: Actor,
     ) -> Result<Option<Versioned>, MappingError> {
-        match self.write(Request::Record { tested, outcome }, actor).await {
+        match self.write(Request::Record { tested, outcome }, DataChange::Leave, actor).await {
             Ok(written) => Ok(Some(written.found.versioned())),
             Err(MappingError::Stale) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    fn data_change(
+        &self,
+        org_id: &OrgId,
+        integration: &IntegrationName,
+        data: Option<Option<MappingData>>,
+    ) -> Result<DataChange, MappingError> {
+        DataChange::of(self.registry.mapping_data(integration.as_str()), org_id, integration, data)
+    }
+
     /// Runs to its end even when the caller goes away: a change that is begun is finished.
-    async fn write(&self, request: Request, actor: Actor) -> Result<Written, MappingError> {
+    async fn write(&self, request: Request, data: DataChange, actor: Actor) -> Result<Written, MappingError> {
         let mappings = self.clone();
-        let task = self.tasks.spawn(async move { mappings.write_to_the_end(&request, &actor).await }.in_current_span());
+        let write = async move { mappings.write_to_the_end(&request, &data, &actor).await };
+        let task = self.tasks.spawn(write.in_current_span());
         task.await.map_err(|error| TableError::unavailable(format!("a write task ended early: {error}")))?
     }
 
-    async fn write_to_the_end(&self, request: &Request, actor: &Actor) -> Result<Written, MappingError> {
+    async fn write_to_the_end(
+        &self,
+        request: &Request,
+        data: &DataChange,
+        actor: &Actor,
+    ) -> Result<Written, MappingError> {
         let began = Instant::now();
-        let marker = Marker::new(request.org_id().clone());
-        let (marked, mut decision) = tokio::join!(self.journal.mark(&marker), self.decide(request, actor, &marker, 0));
+        let secrets = data.secrets();
+        let marker =
+            Marker::new(request.org_id().clone(), secrets.iter().map(|(reference, _)| reference.clone()).collect());
+        let (marked, mut decision) =
+            tokio::join!(self.journal.mark(&marker), self.decide(request, data, actor, &marker, 0));
         for attempt in 1..=ATTEMPTS {
             let change = match decision {
                 Ok(Decision::Write(change)) => change,
                 Ok(Decision::Nothing(found)) => {
-                    self.journal.unmark(marker);
+                    self.journal.discard(marker, attempt > 1);
                     return Ok(Written { found: *found, created: false });
                 }
                 Err(error) => {
-                    self.journal.unmark(marker);
+                    self.journal.discard(marker, attempt > 1);
                     return Err(error);
                 }
             };
-            marked.clone()?;
+            if attempt == 1 {
+                // The marker names them, and there is no other reason left not to make the change.
+                marked.clone()?;
+                if let Err(error) = self.journal.store(secrets).await {
+                    self.journal.discard(marker, true);
+                    return Err(error.into());
+                }
+            }
             let created = change.mode == Put::Create;
             let key = change.key.clone();
             match self.journal.commit(marker.clone(), *change).await {
@@ -193,27 +222,30 @@ impl Mappings {
                 // Its marker stays: repair finds out whether it happened.
                 Err(CommitError::Storage(error)) => return Err(error.into()),
                 Err(CommitError::Conflict) if began.elapsed() > COMMIT_DEADLINE => break,
-                Err(CommitError::Conflict) => decision = self.decide(request, actor, &marker, attempt).await,
+                Err(CommitError::Conflict) => decision = self.decide(request, data, actor, &marker, attempt).await,
             }
         }
-        self.journal.unmark(marker);
+        self.journal.discard(marker, true);
         Err(MappingError::Contended)
     }
 
     async fn decide(
         &self,
         request: &Request,
+        data: &DataChange,
         actor: &Actor,
         marker: &Marker,
         attempt: u32,
     ) -> Result<Decision, MappingError> {
         let at = Utc::now();
-        let draft = match request {
+        let mut draft = match request {
             Request::Create(new) => self.decide_create(new).await?,
             Request::Set(set) => self.decide_set(set).await?,
             Request::Update { key, patch, expected } => self.decide_update(key, patch, expected).await?,
             Request::Record { tested, outcome } => self.decide_record(tested, outcome).await?,
         };
+        let fields = self.registry.mapping_data(draft.after.key.integration.as_str());
+        data.apply(fields, draft.before.as_ref().map(|found| &found.mapping), &mut draft.after)?;
         if draft.is_unchanged() {
             // Only an existing mapping can be unchanged.
             if let Some(found) = draft.before {
@@ -264,9 +296,6 @@ impl Mappings {
             after.external_org_name.clone_from(&set.external_org_name);
         }
         after.external_org_id.clone_from(&set.external_org_id);
-        if set.data.is_some() {
-            after.data.clone_from(&set.data);
-        }
         after.is_active = true;
         let index = match &set.id {
             Some(_) => index,
@@ -308,9 +337,6 @@ impl Mappings {
         }
         if let Some(name) = &patch.external_org_name {
             after.external_org_name.clone_from(name);
-        }
-        if let Some(data) = &patch.data {
-            after.data.clone_from(data);
         }
         if let Some(is_active) = patch.is_active {
             after.is_active = is_active;
@@ -408,7 +434,7 @@ impl WantedMapping {
             key: self.key(&self.id.clone().unwrap_or_else(MappingId::generate)),
             external_org_id: self.external_org_id.clone(),
             external_org_name: self.external_org_name.clone(),
-            data: self.data.clone(),
+            data: None,
             is_active: true,
             created_at: None,
             created_by: None,

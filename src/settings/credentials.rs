@@ -12,7 +12,7 @@ use super::{
     names::{Owners, SecretKey, SecretNameError, SecretScope},
 };
 use crate::{
-    domain::Secret,
+    domain::{Secret, SecretReference},
     integrations::Registry,
     organizations::Organizations,
     secrets::{SecretError, SecretStore},
@@ -51,6 +51,7 @@ pub(super) struct Credentials {
     /// What was there or was not, by name.
     values: Cache<(u64, String), Option<Secret>>,
     owners: Cache<(), Arc<Owners>>,
+    of_mappings: Cache<String, Secret>,
 }
 
 impl Credentials {
@@ -62,6 +63,7 @@ impl Credentials {
             generation: Arc::default(),
             values: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build(),
             owners: Cache::builder().max_capacity(1).time_to_live(KEPT).build(),
+            of_mappings: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build(),
         }
     }
 
@@ -89,6 +91,19 @@ impl Credentials {
             return Ok(value);
         }
         Ok(self.values.try_get_with(cached, self.read(&name)).await.map_err(Arc::unwrap_or_clone)?)
+    }
+
+    /// The secret of a mapping. What a reference leads to never changes.
+    pub(super) async fn of_mapping(&self, reference: &SecretReference) -> Result<Option<Secret>, SecretError> {
+        let name = reference.name();
+        if let Some(known) = self.of_mappings.get(name).await {
+            return Ok(Some(known));
+        }
+        let found = self.read(name).await?;
+        if let Some(secret) = &found {
+            self.of_mappings.insert(name.to_owned(), secret.clone()).await;
+        }
+        Ok(found)
     }
 
     /// Does not keep what was read of that name.

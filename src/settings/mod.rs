@@ -1,5 +1,6 @@
 //! What administrators have set: values of the table `Config` and credentials of the secret store, an organization's own
-//! before the global ones. Owns their names, and the check of an integration's settings. Must not know mappings or callers.
+//! before the global ones, and the values that a mapping's data refers to. Owns their names, and the check of an
+//! integration's settings. Must not know how mappings are stored, or who asks.
 //!
 //! `names.rs` is what credentials are called and whose a name is, `credentials.rs` reads, keeps and stores them.
 //!
@@ -24,10 +25,10 @@ pub use self::{
     names::{SecretKey, SecretNameError, SecretScope},
 };
 use crate::{
-    domain::{IntegrationName, OrgId, Secret},
+    domain::{IntegrationName, Mapping, OrgId, Secret},
     integrations::{
-        ConfigField, Failure, FailureClass, Integration, IntegrationError, Registry, Scope, Setting, Settings,
-        manifest::FieldKind,
+        ConfigField, Failure, FailureClass, Integration, IntegrationError, Problems, Registry, Scope, Setting,
+        Settings, StoredValue,
     },
     organizations::Organizations,
     secrets::{SecretError, SecretStore},
@@ -152,6 +153,43 @@ impl SettingsReader {
         self.cache.try_get_with(key, self.read(integration, org_id, false)).await.map_err(Arc::unwrap_or_clone)
     }
 
+    /// The values of the declared fields of a mapping's data, secrets among them.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub async fn mapping_data(
+        &self,
+        integration: &dyn Integration,
+        mapping: &Mapping,
+    ) -> Result<Settings, SettingsError> {
+        let key = &mapping.key;
+        let stored = integration.mapping_data().stored(mapping.data.as_ref(), &key.org_id, &key.integration);
+        let stored = stored.map_err(|problems| incomplete(integration, mapping, problems))?;
+        let values = stored.into_iter().map(async |(field, value)| {
+            let (value, secret) = match value {
+                StoredValue::Text(text) => (Some(Secret::new(text)), false),
+                StoredValue::Secret(reference) => (self.credentials.of_mapping(&reference).await?, true),
+            };
+            Ok::<_, SettingsError>((field, value.map(|value| Setting { value, secret, scope: Scope::Organization })))
+        });
+        let (mut values_set, mut problems) = (BTreeMap::new(), Problems::new());
+        for (field, value) in try_join_all(values).await? {
+            match value {
+                Some(value) => {
+                    values_set.insert(field.to_owned(), value);
+                }
+                None => {
+                    problems.insert(format!("mapping_data.{field}"), "is not in the secret store any more".to_owned());
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(Settings::new(values_set))
+        } else {
+            Err(incomplete(integration, mapping, problems))
+        }
+    }
+
     async fn read(
         &self,
         integration: &dyn Integration,
@@ -160,7 +198,7 @@ impl SettingsReader {
     ) -> Result<Arc<Settings>, SettingsError> {
         let fields = integration.config();
         if fields.is_empty() {
-            return Ok(Arc::new(Settings::new(BTreeMap::new())));
+            return Ok(Arc::new(Settings::none()));
         }
         let own = async {
             match org_id {
@@ -169,7 +207,7 @@ impl SettingsReader {
             }
         };
         let global = self.values(GLOBAL, integration.name());
-        let secrets = fields.iter().filter(|field| is_secret(field)).map(async |field| {
+        let secrets = fields.iter().filter(|field| field.is_secret()).map(async |field| {
             let found = self.secret(org_id, &full_key(integration.name(), field), anew).await?;
             Ok::<_, SettingsError>(found.map(|found| (field.key.as_str(), found)))
         });
@@ -179,7 +217,7 @@ impl SettingsReader {
         let (mut values, mut problems) = (BTreeMap::new(), BTreeMap::new());
         for field in fields {
             let key = full_key(integration.name(), field);
-            let found = if is_secret(field) {
+            let found = if field.is_secret() {
                 secrets.remove(field.key.as_str())
             } else {
                 let own = own.remove(&key).map(|value| (value, Scope::Organization));
@@ -202,7 +240,7 @@ impl SettingsReader {
             return Ok(Arc::new(Settings::new(values)));
         }
         // Whoever reads what is wrong sets it right, and tries again.
-        for field in fields.iter().filter(|field| is_secret(field)) {
+        for field in fields.iter().filter(|field| field.is_secret()) {
             if let Ok(key) = SecretKey::parse(&full_key(integration.name(), field)) {
                 for (place, _) in places(org_id) {
                     self.credentials.forget(&key, &place).await;
@@ -234,10 +272,6 @@ fn value(properties: &Properties) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
-fn is_secret(field: &ConfigField) -> bool {
-    field.kind == FieldKind::Secret
-}
-
 /// What a field is called outside of its manifest.
 fn full_key(name: &IntegrationName, field: &ConfigField) -> String {
     format!("{name}_{}", field.key)
@@ -252,27 +286,31 @@ fn places(org_id: Option<&OrgId>) -> impl Iterator<Item = (SecretScope, Scope)> 
 /// The setting, or what is wrong with it in words that never show its value.
 fn check(field: &ConfigField, found: Option<(Secret, Scope)>) -> Result<Option<Setting>, String> {
     let Some((value, scope)) = found else {
-        let required = field.required.unwrap_or(field.default.is_none());
-        return if required { Err("is not set".to_owned()) } else { Ok(None) };
+        return if field.is_required() { Err("is not set".to_owned()) } else { Ok(None) };
     };
-    if !field.options.is_empty() && !field.options.iter().any(|option| option == value.expose()) {
-        return Err(format!("must be one of {}", field.options.join(", ")));
+    match field.problem(value.expose()) {
+        Some(problem) => Err(problem),
+        None => Ok(Some(Setting { value, secret: field.is_secret(), scope })),
     }
-    if let Some(pattern) = field.pattern.as_ref().filter(|pattern| !pattern.matches(value.expose())) {
-        return Err(format!("must match {}", pattern.as_str()));
-    }
-    Ok(Some(Setting { value, secret: is_secret(field), scope }))
 }
 
 /// Where to set a field.
 fn remedy(field: &ConfigField, key: &str, org_id: Option<&OrgId>) -> String {
-    if is_secret(field) {
+    if field.is_secret() {
         let Ok(key) = SecretKey::parse(key) else { return "give the field a shorter key".to_owned() };
         let names: Vec<_> = places(org_id).map(|(place, _)| format!("'{}'", key.name(&place))).collect();
         return format!("store it as the secret {}", names.join(" or "));
     }
     let own = org_id.map(|org_id| format!("{org_id} or ")).unwrap_or_default();
     format!("set Value of row {ROW}{key} in table Config, partition {own}{GLOBAL}")
+}
+
+fn incomplete(integration: &dyn Integration, mapping: &Mapping, problems: Problems) -> SettingsError {
+    let told = |(field, is)| {
+        let problem = format!("{field} {is}; enter it in the mapping {}", mapping.key);
+        (field, problem)
+    };
+    invalid(integration, problems.into_iter().map(told).collect())
 }
 
 fn invalid(integration: &dyn Integration, fields: BTreeMap<String, String>) -> SettingsError {

@@ -10,6 +10,7 @@
 //! - A global name is used only if no organization's id, and nothing that looks like a UUID, is its beginning up to a hyphen.
 //! - An organization's name is used only if that holds for it, too, apart from the organization itself.
 //! - An organization's name is used only if it is not the global one of a credential that a known integration needs.
+//! - A name that is made for the secrets of mappings is used for nothing else.
 //!
 //! Key Vault's names are the same in upper and lower case, ids of organizations are not. Names are therefore written in lower
 //! case, and ids are compared so: of `Acme` and `acme`, which would share their names, neither gets a secret of its own.
@@ -17,7 +18,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    domain::{InvalidValue, OrgId},
+    domain::{InvalidValue, OrgId, SecretReference},
     integrations::Registry,
     secrets::NAME_LIMIT,
 };
@@ -82,6 +83,10 @@ pub enum SecretNameError {
         "the secret '{name}' can't be used as {usage}: it is the global one of integration {integration}; choose another key"
     )]
     Integration { name: String, usage: String, integration: String },
+    #[error(
+        "the secret '{name}' can't be used as {usage}: names like it are of secrets in mappings; choose another key"
+    )]
+    Mapping { name: String, usage: String },
     #[error("organization {0} is unknown")]
     UnknownOrganization(OrgId),
 }
@@ -128,6 +133,9 @@ impl Owners {
         {
             return Err(SecretNameError::Integration { name, usage, integration });
         }
+        if SecretReference::is_name(&name) {
+            return Err(SecretNameError::Mapping { name, usage });
+        }
         if name.len() > NAME_LIMIT {
             return Err(SecretNameError::TooLong { name });
         }
@@ -147,7 +155,7 @@ fn begins_with_uuid(name: &str) -> bool {
 /// The integration that has that global name for one of its credentials.
 fn needs(registry: &Registry, name: &str) -> Option<String> {
     let found = registry.iter().find(|integration| {
-        let secrets = integration.config().iter().filter(|field| super::is_secret(field));
+        let secrets = integration.config().iter().filter(|field| field.is_secret());
         secrets.into_iter().any(|field| super::full_key(integration.name(), field).replace('_', "-") == name)
     });
     found.map(|integration| integration.name().to_string())
@@ -247,6 +255,13 @@ mod tests {
         uuid(Some("abcdef01"), "a000_0000_0000_000000000000_key");
         let error = name(&["psa"], Some("psa"), "api_key").unwrap_err();
         insta::assert_snapshot!(error, @"the secret 'psa-api-key' can't be used as one of organization psa: it is the global one of integration psa; choose another key");
+        let digits = "a".repeat(32);
+        for (own, key) in
+            [(Some("mapping"), format!("{digits}_{digits}")), (None, format!("mapping_{digits}_{digits}"))]
+        {
+            let ids = own.as_slice();
+            assert!(matches!(name(ids, own, &key), Err(SecretNameError::Mapping { .. })), "{key}");
+        }
         let id = "x".repeat(64);
         assert!(matches!(name(&[&id], Some(&id), &"a".repeat(63)), Err(SecretNameError::TooLong { .. })));
     }

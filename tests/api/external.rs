@@ -152,14 +152,24 @@ impl Integration for External {
     }
 
     /// There is none; the error says what it would have been made of.
-    async fn get_client(&self, settings: &Settings, mapping: &Mapping) -> Result<OrganizationClient, IntegrationError> {
+    async fn get_client(
+        &self,
+        settings: &Settings,
+        mapping: &Mapping,
+        _data: &Settings,
+    ) -> Result<OrganizationClient, IntegrationError> {
         let set: HashSet<_> = ["api_key", "region"].into_iter().filter(|key| settings.get(key).is_some()).collect();
         let message = format!("{} settings, {}", set.len(), mapping.external_org_id);
         let failure = Failure::new(FailureClass::Unreachable, message);
         Err(IntegrationError::Failed { integration: self.name.clone(), failure })
     }
 
-    async fn test_connection(&self, _settings: &Settings, mapping: &Mapping) -> Result<TestResult, IntegrationError> {
+    async fn test_connection(
+        &self,
+        _settings: &Settings,
+        mapping: &Mapping,
+        _data: &Settings,
+    ) -> Result<TestResult, IntegrationError> {
         let message = format!("'{}' is there", mapping.external_org_id);
         let latency = Duration::from_millis(7);
         self.call(|_| TestResult { failure: None, message, latency, http_status: Some(200) }).await
@@ -184,6 +194,11 @@ impl Vault {
 
     pub fn set(&self, name: &str, value: &str) {
         self.values.lock().unwrap().insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Names and values.
+    pub fn all(&self) -> Vec<(String, String)> {
+        self.values.lock().unwrap().clone().into_iter().collect()
     }
 
     pub fn remove(&self, name: &str) {

@@ -14,6 +14,18 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const INVOCATION: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
 const ACME: &str = "/organizations/acme/integrations";
 
+/// Every mapping has a key of its own, which the system refuses.
+const OWN_KEY: &str = r#"
+id: own_key
+name: Own key
+docs_url: https://rmm.example.test/docs
+confidence: low
+mapping_data: [{key: api_key, title: Key, type: secret, help: Make one up}]
+base_url: https://rmm.example.test/api
+auth: {type: api_key, headers: {X-API-Key: "{{mapping.api_key}}"}, query: {key: "{{mapping.api_key}}"}}
+get_organization: {request: {path: "/sites/{{org.id}}"}, mapping: {id: /site_id, name: /display_name}}
+"#;
+
 /// A program whose every word is kept.
 struct Talkative {
     running: Running,
@@ -25,6 +37,8 @@ struct Talkative {
 impl Talkative {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("integrations")).unwrap();
+        std::fs::write(folder.path().join("integrations/own_key.yaml"), OWN_KEY).unwrap();
         let command = crosswalk(folder.path(), &["dev"], &[("RUST_LOG", "trace")]);
         let (running, address, printed) = Running::serving(command);
         Self { running, api: Client::new(format!("http://{address}")), printed, folder }
@@ -78,7 +92,9 @@ async fn every_line_of_a_request_has_its_ids_also_when_it_goes_on_elsewhere() {
 
 #[tokio::test]
 async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
-    const SECRETS: [&str; 9] = [
+    const SECRETS: [&str; 11] = [
+        "s3cret-of-a-mapping",
+        "s3cret-of-it-later",
         "s3cret-query",
         "s3cret-path",
         "s3cret-body",
@@ -132,6 +148,20 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
     api.get("/integrations/example_psa/mappings").query(&[("externalOrgId", "s3cret-name")]).await.is(200);
     api.call(Method::POST, ACME).text("{\"password\": \"s3cret-body\", ").await.is(400);
     api.post(ACME, &create).header("x-dev-user", "s3cret-header s3cret-header").await.is(400);
+
+    // A secret of a mapping: refused, stored, used, replaced, removed.
+    let own = |value: &str| json!({"integration_name": "own_key", "external_org_id": "1", "mapping_data": {"api_key": value}});
+    let created = api.post(ACME, &own("s3cret-of-a-mapping")).await.is(201);
+    let path = format!("{ACME}/own_key/{}", created.json()["id"].as_str().unwrap());
+    assert!(!created.text().contains("s3cret"), "{}", created.text());
+    let mut wrong = own("s3cret-of-a-mapping");
+    wrong["mapping_data"]["api_kye"] = "s3cret-of-a-mapping".into();
+    api.post(ACME, &wrong).await.is(400);
+    let tested = api.post(&format!("{path}/test"), &json!({})).await.is(200);
+    assert_eq!(tested.json()["details"]["class"], "authentication", "{}", tested.text());
+    api.patch(&path, &json!({"mapping_data": {"api_key": "s3cret-of-it-later"}})).await.is(200);
+    api.post(&format!("{path}/test"), &json!({})).await.is(200);
+    api.delete(&path).await.is(204);
 
     let kept = std::fs::read_to_string(program.folder.path().join("data/secrets.json")).unwrap();
     let kept: Value = serde_json::from_str(&kept).unwrap();

@@ -23,6 +23,7 @@ mod hostile;
 mod integrations;
 mod isolation;
 mod logs;
+mod mapping_data;
 mod mappings;
 mod matrix;
 mod openapi;

@@ -132,6 +132,13 @@ impl Server {
         self.audit(org_id).await.into_iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
+    /// Waits for what goes on after an answer.
+    pub async fn idle(&self) {
+        while !self.app.tasks.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Waits for what goes on after its answer; then both tables agree, and nothing is unfinished.
     pub async fn settled(&self) {
         self.app.drain(Duration::from_secs(20)).await;

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A store whose world ends.
-struct Ending {
+pub struct Ending {
     inner: Tables,
     /// The last operation, counted from 1, or the one that never happens.
     last: usize,
@@ -37,7 +37,7 @@ struct Ending {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
+pub enum Mode {
     /// That operation happens, its answer never arrives, and nothing happens after it.
     StopAfter,
     /// That operation never happens; those that were begun beside it do.
@@ -45,7 +45,7 @@ enum Mode {
 }
 
 impl Ending {
-    fn around(inner: &Tables, mode: Mode, last: usize) -> Arc<Around<Self>> {
+    pub fn around(inner: &Tables, mode: Mode, last: usize) -> Arc<Around<Self>> {
         Arc::new(Around(Self {
             inner: Arc::clone(inner),
             last,
@@ -56,13 +56,18 @@ impl Ending {
         }))
     }
 
-    fn has_ended(&self) -> bool {
-        self.begun.load(Ordering::SeqCst) >= self.last
+    /// How many operations there were.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.begun() >= self.last
     }
 
     /// The end, and with it the end of what had been begun beside the last operation: else it would still be on its way
     /// while the next process is looked at.
-    async fn over(&self) {
+    pub async fn over(&self) {
         self.ended.notified().await;
         let others = || match self.mode {
             Mode::StopAfter => self.last - 1,
@@ -256,7 +261,7 @@ async fn run(case: &Case, world: &Arc<Around<Ending>>) -> Option<Result<(), Mapp
 async fn length(case: &Case) -> usize {
     let world = Ending::around(&before(case).await, Mode::StopAfter, usize::MAX);
     let _ = run(case, &world).await;
-    world.0.begun.load(Ordering::SeqCst)
+    world.0.begun()
 }
 
 /// One crash at one moment; then repairs that crash at every moment of theirs; then a whole one.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crosswalk::{
+    app::App,
     mappings::{Difference, REPAIR_GRACE, verify},
     tables::{Properties, Property, Stored, Table, TableStore, Tables},
 };
@@ -50,7 +51,12 @@ pub async fn events(tables: &dyn TableStore) -> BTreeMap<(String, String), Vec<P
 
 /// Everything holds, once a new process has repaired what was left. `before` are differences that other programs had made.
 pub async fn hold(tables: &Tables, before: &[Difference]) {
-    let process = app(tables.clone());
+    hold_after(&app(tables.clone()), before).await;
+}
+
+/// The same, repaired by that process.
+pub async fn hold_after(process: &App, before: &[Difference]) {
+    let tables = &process.tables;
     let report = process.mappings.repair().run_once(SystemTime::now()).await.unwrap();
     assert_eq!(report.failed, 0, "{report}");
     process.drain(Duration::from_secs(10)).await;

@@ -11,5 +11,7 @@ mod interleave;
 mod invariants;
 mod kill;
 mod outage;
+mod secrets;
+mod vault;
 mod wire;
 mod writers;

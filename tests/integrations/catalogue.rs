@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use crosswalk::{
     domain::ExternalOrgId,
     integrations::{
-        Integration, Scope,
+        Integration, Scope, Settings,
         manifest::{Manifest, Paginator},
         runner::ManifestIntegration,
     },
@@ -167,7 +167,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
 /// A private key that was made for this test; nothing else knows it.
 const PRIVATE_KEY: &str = include_str!("private_key.pem");
 
-fn integration(id: &str, system: &System) -> Result<(ManifestIntegration, crosswalk::integrations::Settings), String> {
+fn integration(id: &str, system: &System) -> Result<(ManifestIntegration, Settings), String> {
     let text = fs::read_to_string(format!("integrations/{id}.yaml")).map_err(|error| error.to_string())?;
     let manifest = Manifest::load(&format!("{id}.yaml"), &text).map_err(|problems| format!("{problems:?}"))?;
     let config: BTreeMap<String, String> = read(&fixture(id, "config.json"))?;
@@ -232,7 +232,10 @@ async fn reads_one(id: &str) -> Result<(), String> {
     if ExternalOrgId::parse(get.id.as_str()).is_err() || get.id != get.expected.id {
         return Err("the id is none, or not the expected one".to_owned());
     }
-    let result = integration.test_connection(&settings, &mapping(&get.id)).await.map_err(|error| error.to_string())?;
+    let result = integration
+        .test_connection(&settings, &mapping(&get.id), &Settings::none())
+        .await
+        .map_err(|error| error.to_string())?;
     let undocumented = undocumented(&system, &exchanges);
     if let Some(failure) = result.failure {
         return Err(format!("{failure}; {}", undocumented.join("\n  ")));
@@ -241,7 +244,7 @@ async fn reads_one(id: &str) -> Result<(), String> {
         return Err(format!("'{}' does not name {}", result.message, get.expected.name));
     }
     if let Some(unknown) = get.unknown {
-        let result = integration.test_connection(&settings, &mapping(&unknown.id)).await;
+        let result = integration.test_connection(&settings, &mapping(&unknown.id), &Settings::none()).await;
         let class = result.map_err(|error| error.to_string())?.failure.map(|failure| failure.class.as_str());
         if class != Some("not_found") {
             return Err(format!("an unknown id is {class:?}"));

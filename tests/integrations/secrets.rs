@@ -218,11 +218,11 @@ async fn output_of(parts: &str, system: &System) -> String {
         .map(|all| serde_json::to_string(&all.iter().map(|one| &one.metadata).collect::<Vec<_>>()).unwrap())
         .unwrap_or_default();
     output.tell(&listed);
-    let tested = integration.test_connection(settings, &mapping("1")).await;
+    let tested = integration.test_connection(settings, &mapping("1"), &crosswalk::integrations::Settings::none()).await;
     output.0 += &tested.as_ref().map(|result| result.message.clone()).unwrap_or_default();
     output.tell(&tested);
     output.tell(&integration.check(settings).await);
-    match integration.get_client(settings, &mapping("1")).await {
+    match integration.get_client(settings, &mapping("1"), &crosswalk::integrations::Settings::none()).await {
         Ok(client) => {
             // What a workflow gets is its own affair; what goes wrong is not.
             output.tell(&client.get("/x", &[]).await.map(|answer| answer.status));

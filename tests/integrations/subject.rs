@@ -30,6 +30,8 @@ pub const QUICK: Timing = Timing {
 pub struct Subject {
     pub integration: ManifestIntegration,
     pub settings: Settings,
+    /// The data of every mapping.
+    pub data: Settings,
 }
 
 impl Subject {
@@ -38,7 +40,16 @@ impl Subject {
         let manifest = load(manifest);
         let settings = settings_of(&manifest, settings, Scope::Global);
         let integration = ManifestIntegration::new(manifest, system.outbound()).unwrap().with_timing(QUICK);
-        Self { integration, settings }
+        Self { integration, settings, data: Settings::none() }
+    }
+
+    /// Mappings have that data: secret if the field's name says so.
+    pub fn with_data(self, data: &[(&str, &str)]) -> Self {
+        let value = |(key, value): &(&str, &str)| {
+            let secret = key.ends_with("secret");
+            ((*key).to_owned(), Setting { value: Secret::new(*value), secret, scope: Scope::Organization })
+        };
+        Self { data: Settings::new(data.iter().map(value).collect()), ..self }
     }
 
     pub fn with_timing(mut self, timing: Timing) -> Self {
@@ -65,11 +76,11 @@ impl Subject {
     }
 
     pub async fn result(&self, external_org_id: &str) -> TestResult {
-        self.integration.test_connection(&self.settings, &mapping(external_org_id)).await.unwrap()
+        self.integration.test_connection(&self.settings, &mapping(external_org_id), &self.data).await.unwrap()
     }
 
     pub async fn client(&self, external_org_id: &str) -> Result<OrganizationClient, Failure> {
-        self.integration.get_client(&self.settings, &mapping(external_org_id)).await.map_err(failure)
+        self.integration.get_client(&self.settings, &mapping(external_org_id), &self.data).await.map_err(failure)
     }
 }
 

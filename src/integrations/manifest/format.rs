@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    names::{HeaderText, HostPattern, Pattern},
+    field::ConfigField,
+    names::{HeaderText, HostPattern},
     pointer::{Pointer, Pointers},
     template::{BodyTemplate, Template},
 };
@@ -18,8 +19,8 @@ use super::{
 /// How Crosswalk reads the organizations of one external system over HTTP.
 ///
 /// Templates in double braces stand for values: `config.x` (a field of `config`), `connection.x` (saved by
-/// `post_connection` or a login), `org.id` and `org.metadata.x` (in `get_organization` and `client`), `session.token` (in
-/// `inject`). There is nothing else: no expressions, no filters.
+/// `post_connection` or a login), `org.id`, `org.metadata.x` and `mapping.x` (a field of `mapping_data`; all three in
+/// `get_organization` and `client`), `session.token` (in `inject`). There is nothing else: no expressions, no filters.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -38,6 +39,10 @@ pub struct Manifest {
     /// a secret one from the secret store; those of the organization come before the global ones.
     #[serde(default)]
     pub config: Vec<ConfigField>,
+    /// What is entered for each mapping, beside the id of the external organization: `mapping.x`. Without it, a mapping's
+    /// data is any JSON object, and no template knows it.
+    #[serde(default)]
+    pub mapping_data: Vec<ConfigField>,
     /// Begin of every address, https, without a slash at the end; `path` is appended to it.
     pub base_url: Template,
     /// Sent with every request. One whose value is not set is left out.
@@ -85,41 +90,6 @@ pub enum Confidence {
     Medium,
     /// Not verified: try it with `crosswalk integrations check --live` first.
     Low,
-}
-
-/// One setting or credential.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ConfigField {
-    /// The name in `config.x`: at most 39 lower-case letters, digits, underscores; without the integration's name.
-    pub key: String,
-    /// What people call it.
-    pub title: String,
-    #[serde(rename = "type")]
-    pub kind: FieldKind,
-    /// The values there are, for `enum`.
-    #[serde(default)]
-    pub options: Vec<String>,
-    /// A regular expression that the whole value has to match.
-    #[serde(default)]
-    pub pattern: Option<Pattern>,
-    /// What counts when nothing is set; not for secrets.
-    #[serde(default)]
-    pub default: Option<String>,
-    /// Whether it has to be set; true unless there is a default.
-    #[serde(default)]
-    pub required: Option<bool>,
-    /// Where to find the value, in one sentence.
-    pub help: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FieldKind {
-    String,
-    /// Kept in the secret store, never shown.
-    Secret,
-    Enum,
 }
 
 /// How requests prove who sends them.

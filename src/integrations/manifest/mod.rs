@@ -6,6 +6,7 @@
 
 mod check;
 mod document;
+mod field;
 mod format;
 mod names;
 mod places;
@@ -18,6 +19,7 @@ mod tests;
 
 pub(super) use self::template::{plain, segment, unfit};
 pub use self::{
+    field::{ConfigField, FieldKind},
     format::*,
     names::{HeaderText, HostPattern, Pattern},
     pointer::{Pointer, Pointers},

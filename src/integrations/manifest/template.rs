@@ -1,5 +1,6 @@
-//! Templates: text with `{{config.x}}`, `{{connection.x}}`, `{{org.id}}`, `{{org.metadata.x}}`, `{{session.token}}` in it,
-//! and nothing else. What a value looks like where it is put is decided by the place: a path, a header, a JSON body.
+//! Templates: text with `{{config.x}}`, `{{connection.x}}`, `{{org.id}}`, `{{org.metadata.x}}`, `{{mapping.x}}`,
+//! `{{session.token}}` in it, and nothing else. What a value looks like where it is put is decided by the place: a path, a
+//! header, a JSON body.
 
 use std::{borrow::Cow, fmt};
 
@@ -19,6 +20,7 @@ pub enum Reference {
     Connection(String),
     OrgId,
     OrgMetadata(String),
+    Mapping(String),
     SessionToken,
 }
 
@@ -29,6 +31,7 @@ impl fmt::Display for Reference {
             Self::Connection(key) => write!(f, "connection.{key}"),
             Self::OrgId => f.write_str("org.id"),
             Self::OrgMetadata(key) => write!(f, "org.metadata.{key}"),
+            Self::Mapping(key) => write!(f, "mapping.{key}"),
             Self::SessionToken => f.write_str("session.token"),
         }
     }
@@ -202,6 +205,7 @@ fn reference(text: &str) -> Result<Reference, String> {
     let found = match text.split_once('.') {
         Some(("config", key)) if is_key(key) => Some(Reference::Config(key.to_owned())),
         Some(("connection", key)) if is_key(key) => Some(Reference::Connection(key.to_owned())),
+        Some(("mapping", key)) if is_key(key) => Some(Reference::Mapping(key.to_owned())),
         Some(("org", "id")) => Some(Reference::OrgId),
         Some(("session", "token")) => Some(Reference::SessionToken),
         Some(("org", rest)) => {
@@ -212,7 +216,7 @@ fn reference(text: &str) -> Result<Reference, String> {
     found.ok_or_else(|| {
         format!(
             "'{{{{{text}}}}}' stands for nothing; there are {{{{config.x}}}}, {{{{connection.x}}}}, {{{{org.id}}}}, \
-             {{{{org.metadata.x}}}} and {{{{session.token}}}}"
+             {{{{org.metadata.x}}}}, {{{{mapping.x}}}} and {{{{session.token}}}}"
         )
     })
 }
@@ -230,7 +234,7 @@ impl JsonSchema for Template {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Text with {{config.x}}, {{connection.x}}, {{org.id}}, {{org.metadata.x}} or {{session.token}} in it.",
+            "description": "Text with {{config.x}}, {{connection.x}}, {{org.id}}, {{org.metadata.x}}, {{mapping.x}} or {{session.token}} in it.",
             "type": "string",
         })
     }

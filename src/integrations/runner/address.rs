@@ -103,13 +103,22 @@ fn ends_as_written(template: &Template, url: &Url) -> bool {
 }
 
 fn is_enum(manifest: &Manifest, reference: &Reference) -> bool {
-    let Reference::Config(key) = reference else { return false };
-    manifest.config.iter().any(|field| field.key == *key && field.kind == FieldKind::Enum)
+    let (fields, key) = match reference {
+        Reference::Config(key) => (&manifest.config, key),
+        Reference::Mapping(key) => (&manifest.mapping_data, key),
+        _ => return false,
+    };
+    fields.iter().any(|field| field.key == *key && field.kind == FieldKind::Enum)
 }
 
 fn is_of_the_organization(reference: &Reference, scope: &Scope<'_>) -> bool {
-    let Reference::Config(key) = reference else { return false };
-    scope.settings().get(key).is_some_and(|setting| setting.scope == SettingScope::Organization)
+    match reference {
+        Reference::Config(key) => {
+            scope.settings().get(key).is_some_and(|setting| setting.scope == SettingScope::Organization)
+        }
+        Reference::Mapping(_) => true,
+        _ => false,
+    }
 }
 
 fn forbidden(url: &Url, reason: &str) -> Failure {

@@ -181,7 +181,7 @@ fn multipart(fields: &BTreeMap<String, String>, boundary: &str) -> String {
 fn if_set<T>(rendered: Result<T, RenderError>, scope: &Scope<'_>) -> Result<Option<T>, Failure> {
     match rendered {
         Ok(value) => Ok(Some(value)),
-        Err(RenderError::Unset(Reference::Config(key))) if scope.is_optional(&key) => Ok(None),
+        Err(RenderError::Unset(reference)) if scope.is_optional(&reference) => Ok(None),
         Err(RenderError::Unset(Reference::Connection(_))) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::ExternalOrgId,
     integrations::{
-        Failure, FailureClass,
+        Failure, FailureClass, Settings,
         manifest::{Reference, Template},
     },
 };
@@ -43,11 +43,12 @@ pub struct ClientAnswer {
 }
 
 impl OrganizationClient {
-    pub(super) async fn new(connection: Arc<Connection>, id: &ExternalOrgId) -> Result<Self, Failure> {
+    pub(super) async fn new(connection: Arc<Connection>, id: &ExternalOrgId, data: &Settings) -> Result<Self, Failure> {
         let deadline = Instant::now() + connection.timing.test;
-        let mut organization = Organization { id: id.as_str().to_owned(), metadata: serde_json::Map::new() };
+        let (id_text, data_of) = (id.as_str().to_owned(), data.clone());
+        let mut organization = Organization { id: id_text, metadata: serde_json::Map::new(), data: data_of };
         if needs_metadata(&connection) {
-            organization.metadata = one::organization(&connection, id, deadline).await?.0.metadata;
+            organization.metadata = one::organization(&connection, id, data, deadline).await?.0.metadata;
         }
         let client = connection.manifest.client.as_ref();
         let template = client.and_then(|client| client.base_url.as_ref()).unwrap_or(&connection.manifest.base_url);

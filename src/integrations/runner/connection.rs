@@ -184,7 +184,7 @@ impl Connection {
         let mut tries = 0;
         loop {
             tries += 1;
-            let (outgoing, secrets) = (call.clone(), self.known_secrets(call, None));
+            let (outgoing, secrets) = (call.clone(), self.known_secrets(call, None, purpose.organization));
             let incoming = self.deliver(purpose.deadline, outgoing).await;
             let verdict = match incoming {
                 Ok(incoming) => {
@@ -234,7 +234,7 @@ impl Connection {
             tries += 1;
             let token = self.token(purpose, saved, rejected.as_ref()).await?;
             let scope = self.scope(purpose, saved, token.as_deref());
-            let incoming = self.authenticated(purpose.deadline, &scope, token.as_ref(), call).await;
+            let incoming = self.authenticated(purpose, &scope, token.as_ref(), call).await;
             let verdict = match incoming {
                 Ok((incoming, secrets)) => {
                     let verdict = answer::judge(&incoming, &self.judge(self.manifest.decoder, &secrets, false));
@@ -298,7 +298,7 @@ impl Connection {
     /// Adds what proves the sender, sends, follows redirects; proves it anew for each place.
     async fn authenticated(
         &self,
-        deadline: Instant,
+        purpose: Purpose<'_>,
         scope: &Scope<'_>,
         token: Option<&Arc<Token>>,
         call: &Call,
@@ -308,9 +308,10 @@ impl Connection {
         for _ in 0..=REDIRECTS {
             let mut outgoing = call.clone();
             auth::apply(&self.manifest.auth, token, scope, &mut outgoing).map_err(Undelivered::Failed)?;
-            let secrets = self.known_secrets(&outgoing, token);
-            let incoming = self.deliver(deadline, outgoing).await?;
-            match redirected(&call, &incoming, &allowed).map_err(|failure| Undelivered::Failed(self.redact(failure)))? {
+            let secrets = self.known_secrets(&outgoing, token, purpose.organization);
+            let incoming = self.deliver(purpose.deadline, outgoing).await?;
+            let redact = |failure| Undelivered::Failed(self.redact(failure, purpose.organization.map(|one| &one.data)));
+            match redirected(&call, &incoming, &allowed).map_err(redact)? {
                 Some(next) => call = next,
                 None => return Ok((incoming, secrets)),
             }
@@ -345,8 +346,9 @@ impl Connection {
     }
 
     /// Everything that an answer must not bring into a message: credentials, and what was made of them for this request.
-    fn known_secrets(&self, call: &Call, token: Option<&Arc<Token>>) -> Secrets {
-        let mut secrets: Vec<String> = self.settings.secrets().map(ToOwned::to_owned).collect();
+    fn known_secrets(&self, call: &Call, token: Option<&Arc<Token>>, organization: Option<&Organization>) -> Secrets {
+        let data = organization.into_iter().flat_map(|organization| organization.data.secrets());
+        let mut secrets: Vec<String> = self.settings.secrets().chain(data).map(ToOwned::to_owned).collect();
         secrets.extend(token.map(|token| token.value.expose().to_owned()));
         if let Some(Body::Form(fields)) = &call.body {
             secrets.extend(fields.get("assertion").cloned());
@@ -369,14 +371,16 @@ impl Connection {
     }
 
     /// A failure or a name that the system had a part in, without the credentials that it was ever sent or gave out.
-    pub fn redact(&self, mut failure: Failure) -> Failure {
-        failure.message = self.redact_text(&failure.message);
+    pub fn redact(&self, mut failure: Failure, data: Option<&Settings>) -> Failure {
+        failure.message = self.redact_text(&failure.message, data);
         failure
     }
 
-    pub fn redact_text(&self, text: &str) -> String {
-        let settings = self.settings.secrets().map(ToOwned::to_owned);
-        Secrets::new(settings.chain(self.tokens.values())).redact(text, usize::MAX)
+    /// `data`: of the mapping that it is about.
+    pub fn redact_text(&self, text: &str, data: Option<&Settings>) -> String {
+        let data = data.into_iter().flat_map(Settings::secrets);
+        let secrets = self.settings.secrets().chain(data).map(ToOwned::to_owned);
+        Secrets::new(secrets.chain(self.tokens.values())).redact(text, usize::MAX)
     }
 
     /// The text of `base_url`, for a client.

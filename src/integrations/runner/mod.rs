@@ -33,7 +33,8 @@ pub use self::{
     pace::Timing,
 };
 use super::{
-    ConfigField, Failure, Fingerprint, Integration, IntegrationError, Settings, TestResult, manifest::Manifest,
+    ConfigField, DataFields, Failure, Fingerprint, Integration, IntegrationError, Settings, TestResult,
+    manifest::Manifest,
 };
 use crate::{
     domain::{ExternalOrganization, IntegrationName, InvalidValue, Mapping},
@@ -81,8 +82,8 @@ impl ManifestIntegration {
     }
 
     /// Where an id, a name or a link of an answer is told, it may be an echo of what was sent.
-    fn failed(&self, connection: &Connection, failure: Failure) -> IntegrationError {
-        IntegrationError::Failed { integration: self.name.clone(), failure: connection.redact(failure) }
+    fn failed(&self, connection: &Connection, data: Option<&Settings>, failure: Failure) -> IntegrationError {
+        IntegrationError::Failed { integration: self.name.clone(), failure: connection.redact(failure, data) }
     }
 
     /// Sends the manifest's `check`, if it has one.
@@ -97,7 +98,7 @@ impl ManifestIntegration {
             let call = call::Call::of(&check.request, &self.manifest.base_url, scope)?;
             Ok(call::Call { needs_body: false, ..call })
         };
-        connection.request(purpose, make).await.map_err(|failure| self.failed(&connection, failure))?;
+        connection.request(purpose, make).await.map_err(|failure| self.failed(&connection, None, failure))?;
         Ok(true)
     }
 }
@@ -120,6 +121,10 @@ impl Integration for ManifestIntegration {
         &self.manifest.config
     }
 
+    fn mapping_data(&self) -> DataFields<'_> {
+        DataFields::new(&self.manifest.mapping_data)
+    }
+
     fn supports_org_mapping(&self) -> bool {
         true
     }
@@ -134,16 +139,27 @@ impl Integration for ManifestIntegration {
         };
         let connection = self.connection(settings).await;
         let deadline = Instant::now() + self.timing.list;
-        list::organizations(&connection, list, deadline).await.map_err(|failure| self.failed(&connection, failure))
+        let listed = list::organizations(&connection, list, deadline).await;
+        listed.map_err(|failure| self.failed(&connection, None, failure))
     }
 
-    async fn get_client(&self, settings: &Settings, mapping: &Mapping) -> Result<OrganizationClient, IntegrationError> {
+    async fn get_client(
+        &self,
+        settings: &Settings,
+        mapping: &Mapping,
+        data: &Settings,
+    ) -> Result<OrganizationClient, IntegrationError> {
         let connection = self.connection(settings).await;
-        let client = OrganizationClient::new(Arc::clone(&connection), &mapping.external_org_id).await;
-        client.map_err(|failure| self.failed(&connection, failure))
+        let client = OrganizationClient::new(Arc::clone(&connection), &mapping.external_org_id, data).await;
+        client.map_err(|failure| self.failed(&connection, Some(data), failure))
     }
 
-    async fn test_connection(&self, settings: &Settings, mapping: &Mapping) -> Result<TestResult, IntegrationError> {
+    async fn test_connection(
+        &self,
+        settings: &Settings,
+        mapping: &Mapping,
+        data: &Settings,
+    ) -> Result<TestResult, IntegrationError> {
         if self.manifest.get_organization.is_none() && self.manifest.list_organizations.is_none() {
             return Err(IntegrationError::NotSupported {
                 integration: self.name.clone(),
@@ -152,16 +168,16 @@ impl Integration for ManifestIntegration {
         }
         let connection = self.connection(settings).await;
         let began = Instant::now();
-        let outcome = one::organization(&connection, &mapping.external_org_id, began + self.timing.test).await;
+        let outcome = one::organization(&connection, &mapping.external_org_id, data, began + self.timing.test).await;
         let latency = began.elapsed();
         Ok(match outcome {
             Ok((found, http_status)) => {
                 let message = format!("connected to {} ({}) in {}", found.name, found.id, self.manifest.name);
-                let message = connection.redact_text(&message);
+                let message = connection.redact_text(&message, Some(data));
                 TestResult { failure: None, message, latency, http_status }
             }
             Err(failure) => {
-                let failure = connection.redact(failure);
+                let failure = connection.redact(failure, Some(data));
                 let message = format!("{}: {failure}", self.manifest.name);
                 TestResult { message, latency, http_status: failure.http_status, failure: Some(failure) }
             }

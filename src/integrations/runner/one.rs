@@ -12,18 +12,19 @@ use super::{
 use crate::{
     domain::{ExternalOrgId, ExternalOrganization},
     integrations::{
-        Failure, FailureClass,
+        Failure, FailureClass, Settings,
         manifest::{GetOrganization, RecordMapping},
     },
 };
 
-/// The organization as the system knows it, and the status it was told with.
+/// The organization as the system knows it, and the status it was told with. `data` is that of its mapping.
 ///
 /// # Errors
 /// There is none with that id, another one came back, or the request failed.
 pub async fn organization(
     connection: &Connection,
     id: &ExternalOrgId,
+    data: &Settings,
     deadline: Instant,
 ) -> Result<(ExternalOrganization, Option<u16>), Failure> {
     let manifest = &connection.manifest;
@@ -33,7 +34,8 @@ pub async fn organization(
         let mapping = mapping.ok_or_else(|| {
             Failure::new(FailureClass::Configuration, "the manifest does not say where the id of an organization is")
         })?;
-        return read(connection, get, mapping, id, deadline).await;
+        let asked = Organization { id: id.as_str().to_owned(), metadata: serde_json::Map::new(), data: data.clone() };
+        return read(connection, get, mapping, id, &asked, deadline).await;
     }
     let list = listed.ok_or_else(|| {
         Failure::new(FailureClass::Configuration, "the manifest does not say how to read an organization")
@@ -48,10 +50,10 @@ async fn read(
     get: &GetOrganization,
     mapping: &RecordMapping,
     id: &ExternalOrgId,
+    asked: &Organization,
     deadline: Instant,
 ) -> Result<(ExternalOrganization, Option<u16>), Failure> {
-    let asked = Organization { id: id.as_str().to_owned(), metadata: serde_json::Map::new() };
-    let purpose = Purpose { organization: Some(&asked), ..Purpose::general(deadline) };
+    let purpose = Purpose { organization: Some(asked), ..Purpose::general(deadline) };
     let request = connection.request(purpose, |scope| Call::of(&get.request, &connection.manifest.base_url, scope));
     let (_, answer) = request.await.map_err(|failure| match failure.class {
         FailureClass::NotFound => Failure { message: unknown(id).message, ..failure },

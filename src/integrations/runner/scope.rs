@@ -12,11 +12,13 @@ use crate::integrations::{
 /// What post-connection steps and logins have saved: `connection.x`.
 pub type Saved = Map<String, Value>;
 
-/// The organization that a request is about: `org.id` and `org.metadata.x`.
+/// The organization that a request is about: `org.id`, `org.metadata.x` and `mapping.x`.
 #[derive(Clone, Debug)]
 pub struct Organization {
     pub id: String,
     pub metadata: Map<String, Value>,
+    /// The data of its mapping.
+    pub data: Settings,
 }
 
 /// Where the values come from.
@@ -59,17 +61,23 @@ impl<'a> Scope<'a> {
         self.settings
     }
 
-    /// Whether a setting may be left unset.
-    pub fn is_optional(&self, key: &str) -> bool {
-        let field = self.manifest.config.iter().find(|field| field.key == key);
-        field.is_some_and(|field| !field.required.unwrap_or(field.default.is_none()))
+    /// Whether it may be left unset.
+    pub fn is_optional(&self, reference: &Reference) -> bool {
+        let field = match reference {
+            Reference::Config(key) => self.manifest.config.iter().find(|field| field.key == *key),
+            Reference::Mapping(key) => self.manifest.mapping_data.iter().find(|field| field.key == *key),
+            _ => None,
+        };
+        field.is_some_and(|field| !field.is_required())
     }
 }
 
 impl Values for Scope<'_> {
     fn value(&self, reference: &Reference) -> Option<Value> {
+        let set = |settings: &Settings, key: &str| settings.get(key).map(|setting| Value::from(setting.value.expose()));
         match reference {
-            Reference::Config(key) => self.settings.get(key).map(|setting| Value::from(setting.value.expose())),
+            Reference::Config(key) => set(self.settings, key),
+            Reference::Mapping(key) => self.organization.and_then(|organization| set(&organization.data, key)),
             Reference::Connection(key) => self.saved.get(key).filter(|value| !value.is_null()).cloned(),
             Reference::OrgId => self.organization.map(|organization| Value::from(organization.id.as_str())),
             Reference::OrgMetadata(key) => self.organization.and_then(|one| one.metadata.get(key)).cloned(),

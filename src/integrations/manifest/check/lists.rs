@@ -39,10 +39,14 @@ impl Check<'_> {
             None => {}
         }
         let asks = |template: &Template| {
-            template.references().any(|one| matches!(one, Reference::OrgId | Reference::OrgMetadata(_)))
+            template
+                .references()
+                .any(|one| matches!(one, Reference::OrgId | Reference::OrgMetadata(_) | Reference::Mapping(_)))
         };
         let places = places::templates(self.manifest);
-        if !places.iter().any(|place| place.moment == Moment::GetOrganization && asks(place.template)) {
+        // A login of the organization asks for it as well.
+        let is_asked = |moment| matches!(moment, Moment::GetOrganization | Moment::Auth | Moment::Inject);
+        if !places.iter().any(|place| is_asked(place.moment) && asks(place.template)) {
             let remedy = "use {{org.id}}, or leave get_organization out to search the list";
             self.tell("get_organization.request", format!("asks for no particular organization; {remedy}"));
         }

@@ -23,7 +23,8 @@ use crate::domain::IntegrationName;
 pub fn check(file_name: &str, manifest: Manifest, document: &Document) -> Result<Manifest, Vec<Problem>> {
     let mut check = Check { manifest: &manifest, document, problems: Vec::new() };
     check.names(file_name);
-    check.config();
+    check.fields("config", &manifest.config);
+    check.fields("mapping_data", &manifest.mapping_data);
     check.templates();
     check.headers(&document.value, "");
     check.requests();
@@ -71,15 +72,18 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn config(&mut self) {
+    /// The fields that an administrator sets, once or for each mapping.
+    fn fields(&mut self, list: &str, fields: &[ConfigField]) {
         let mut seen = BTreeSet::new();
-        for (index, field) in self.manifest.config.iter().enumerate() {
-            let at = format!("config[{index}]");
+        for (index, field) in fields.iter().enumerate() {
+            let at = format!("{list}[{index}]");
             let (key, id) = (&field.key, &self.manifest.id);
             if !is_key(key) {
                 let rule = "must begin with a lower-case letter and hold at most 39 lower-case letters, digits and underscores";
                 self.tell(&join(&at, "key"), format!("'{key}' {rule}"));
-            } else if let Some(rest) = key.strip_prefix(&format!("{id}_")) {
+            } else if list == "config"
+                && let Some(rest) = key.strip_prefix(&format!("{id}_"))
+            {
                 self.tell(&join(&at, "key"), format!("the setting would be called {id}_{key}; call the key '{rest}'"));
             }
             if !seen.insert(key) {
@@ -138,11 +142,14 @@ impl<'a> Check<'a> {
 
     fn templates(&mut self) {
         let places = places::templates(self.manifest);
-        let mut used = BTreeSet::new();
+        let (mut used, mut used_of_mapping) = (BTreeSet::new(), BTreeSet::new());
         for place in &places {
             for reference in place.template.references() {
                 if let Reference::Config(key) = reference {
                     used.insert(key);
+                }
+                if let Reference::Mapping(key) = reference {
+                    used_of_mapping.insert(key);
                 }
                 if let Some(problem) = self.reference(reference, place.moment) {
                     self.tell(&place.field, problem);
@@ -159,7 +166,20 @@ impl<'a> Check<'a> {
                 format!("no template uses {{{{config.{}}}}}; {remedy}", field.key),
             );
         }
+        // Others are for workflows, which can read them.
+        let secrets = self.manifest.mapping_data.iter().enumerate().filter(|(_, field)| field.is_secret());
+        for (index, field) in secrets.filter(|(_, field)| !used_of_mapping.contains(&field.key)) {
+            let message =
+                format!("no template uses {{{{mapping.{}}}}}, so nobody could ever read the secret", field.key);
+            self.tell(&format!("mapping_data[{index}].key"), message);
+        }
         self.early_steps();
+    }
+
+    /// Whether a request is made for an organization, always: then a login can be one of its own.
+    fn always_about_an_organization(&self) -> bool {
+        let Manifest { list_organizations, post_connection, check, .. } = self.manifest;
+        list_organizations.is_none() && post_connection.is_empty() && check.is_none()
     }
 
     /// Why it stands for nothing at that moment.
@@ -200,6 +220,21 @@ impl<'a> Check<'a> {
                 let remedy = format!("give it in the mapping: metadata: {{{key}: /pointer}}");
                 (!known.contains(&key.as_str())).then(|| unknown("org.metadata", key, known, remedy))
             }
+            Reference::Mapping(key) if !self.manifest.mapping_data.iter().any(|field| field.key == *key) => {
+                let known = self.manifest.mapping_data.iter().map(|field| field.key.as_str()).collect();
+                Some(unknown("mapping", key, known, format!("declare it in mapping_data with key: {key}")))
+            }
+            Reference::Mapping(_) => match moment {
+                Moment::GetOrganization | Moment::Client => None,
+                Moment::Auth | Moment::Inject if self.always_about_an_organization() => None,
+                Moment::Auth | Moment::Inject => Some(format!(
+                    "{{{{{reference}}}}} stands for nothing where a request is about no organization: use it in \
+                     get_organization and client, or leave out list_organizations, post_connection and check"
+                )),
+                Moment::Step(_) | Moment::Connected => {
+                    Some(format!("{{{{{reference}}}}} stands for nothing here; only in get_organization and client"))
+                }
+            },
             Reference::SessionToken if moment != Moment::Inject => {
                 Some("{{session.token}} stands for nothing here; only in inject of auth type session_token".to_owned())
             }

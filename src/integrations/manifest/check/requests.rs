@@ -195,6 +195,7 @@ impl Check<'_> {
         for reference in template.references() {
             let field = match reference {
                 Reference::Config(key) => self.field(key),
+                Reference::Mapping(key) => self.manifest.mapping_data.iter().find(|field| field.key == *key),
                 _ => None,
             };
             match field.map(|field| (field.kind, &field.options)) {

@@ -188,7 +188,7 @@ fn keys_and_types() {
     halopsa.yaml:47: list_organizations.record_filter[0]: expected a mapping, not "/inactive"
     halopsa.yaml:64: rate_limit: expected a mapping, not 10
     halopsa.yaml:21: base_url: 'https://{{config.host}/api': a '{{' without its '}}'
-    halopsa.yaml:21: base_url: 'https://{{host}}/api': '{{host}}' stands for nothing; there are {{config.x}}, {{connection.x}}, {{org.id}}, {{org.metadata.x}} and {{session.token}}
+    halopsa.yaml:21: base_url: 'https://{{host}}/api': '{{host}}' stands for nothing; there are {{config.x}}, {{connection.x}}, {{org.id}}, {{org.metadata.x}}, {{mapping.x}} and {{session.token}}
     halopsa.yaml:22: allowed_hosts[0]: 'https://a.b' is no host: write a name in lower case, such as api.example.com or *.example.com, without scheme, port or path
     "#);
 }

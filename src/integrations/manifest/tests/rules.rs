@@ -47,6 +47,44 @@ fn names_and_settings() {
 }
 
 #[test]
+fn fields_of_mappings() {
+    const BASE: &str = "base_url: https://{{config.host}}/api";
+    const PIN: &str = "mapping_data: [{key: pin, title: Pin, type: secret, help: On the card.}]\n";
+    let with = |pin: &str, from: &str, to: &str| told(&GOOD.replace(BASE, &format!("{pin}{BASE}")).replace(from, to));
+    let told = [
+        with(PIN, "{{org.metadata.colour}}", "{{mapping.pin}}"),
+        with(PIN, "/Client/{{org.id}}", "/Client/{{mapping.pin}}"),
+        // Nobody reads it; but a text is for workflows.
+        with(PIN, "", ""),
+        with(&PIN.replace("secret", "string"), "", ""),
+        with(PIN, "{{org.metadata.colour}}", "{{mapping.pni}}"),
+        with("", "{{org.metadata.colour}}", "{{mapping.pin}}"),
+        with(PIN, "all: \"true\"", "all: \"{{mapping.pin}}\""),
+        with(PIN, "secret: \"{{config.secret}}\"", "secret: \"{{config.secret}}{{mapping.pin}}\""),
+        with(
+            &PIN.replace("}]", "}, {key: pin, title: '', type: enum, help: x}]"),
+            "{{org.metadata.colour}}",
+            "{{mapping.pin}}",
+        ),
+    ]
+    .join("\n");
+    insta::assert_snapshot!(told, @r"
+    fine
+    fine
+    halopsa.yaml:21: mapping_data[0].key: no template uses {{mapping.pin}}, so nobody could ever read the secret
+    fine
+    halopsa.yaml:21: mapping_data[0].key: no template uses {{mapping.pin}}, so nobody could ever read the secret
+    halopsa.yaml:67: client.query.colour: {{mapping.pni}} stands for nothing; did you mean {{mapping.pin}}?
+    halopsa.yaml:66: client.query.colour: {{mapping.pin}} stands for nothing; declare it in mapping_data with key: pin
+    halopsa.yaml:44: list_organizations.request.query.all: {{mapping.pin}} stands for nothing here; only in get_organization and client
+    halopsa.yaml:32: auth.login.body.secret: {{mapping.pin}} stands for nothing where a request is about no organization: use it in get_organization and client, or leave out list_organizations, post_connection and check
+    halopsa.yaml:21: mapping_data[1]: type enum needs options: the values there are
+    halopsa.yaml:21: mapping_data[1].key: 'pin' is declared twice; keep one
+    halopsa.yaml:21: mapping_data[1].title: empty; administrators read it where they enter the value
+    ");
+}
+
+#[test]
 fn templates() {
     insta::assert_snapshot!(told_of(&[
         ("https://{{config.host}}/api", "https://{{config.hots}}/api"),

@@ -1,0 +1,213 @@
+//! Secrets of mappings, in a third store: after a crash at any step of any change none is left over, none is missing, and a
+//! mapping has the value that it had before the change or the one after it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crosswalk::{
+    app::App,
+    mappings::{Expected, MappingError, REPAIR_GRACE},
+    tables::Tables,
+};
+use futures::future::{BoxFuture, join_all};
+
+use crate::{
+    around::Around,
+    crash::{Ending, Mode},
+    harness::*,
+    invariants,
+    vault::*,
+};
+
+type Outcome<'a> = BoxFuture<'a, Result<(), MappingError>>;
+
+struct Case {
+    name: &'static str,
+    before: fn(&App) -> Outcome<'_>,
+    change: fn(&App) -> Outcome<'_>,
+    /// The values in the store when it has not happened, and when it has.
+    values: [&'static [&'static str]; 2],
+}
+
+const OLD: &str = r#"{"api_key": "old", "site": "7"}"#;
+const NEW: &str = r#"{"api_key": "new", "site": "7"}"#;
+const KEPT: &str = r#"{"api_key": "********", "site": "8"}"#;
+
+const CASES: &[Case] = &[
+    Case { name: "create", before: |_| done(), change: |app| create(app, "a", NEW), values: [&[], &["new"]] },
+    Case {
+        name: "create of a duplicate",
+        before: |app| create(app, "a", OLD),
+        change: |app| create(app, "b", NEW),
+        values: [&["old"], &["old"]],
+    },
+    Case { name: "set", before: |app| create(app, "a", OLD), change: set, values: [&["old"], &["new"]] },
+    Case {
+        name: "a new value",
+        before: |app| create(app, "a", OLD),
+        change: |app| patch(app, NEW),
+        values: [&["old"], &["new"]],
+    },
+    Case {
+        name: "the mask",
+        before: |app| create(app, "a", OLD),
+        change: |app| patch(app, KEPT),
+        values: [&["old"], &["old"]],
+    },
+    Case {
+        name: "left out",
+        before: |app| create(app, "a", OLD),
+        change: |app| patch(app, "{}"),
+        values: [&["old"], &[]],
+    },
+    Case {
+        name: "deactivate",
+        before: |app| create(app, "a", OLD),
+        change: |app| Box::pin(async { app.mappings.deactivate(vaulted("a"), Expected::Any, actor()).await }),
+        values: [&["old"], &[]],
+    },
+    Case {
+        name: "restore",
+        before: |app| {
+            Box::pin(async {
+                create(app, "a", OLD).await?;
+                app.mappings.deactivate(vaulted("a"), Expected::Any, actor()).await
+            })
+        },
+        change: |app| {
+            let patch = crosswalk::mappings::Patch { is_active: Some(true), ..with_data(NEW) };
+            Box::pin(change(app, "a", patch))
+        },
+        values: [&[], &["new"]],
+    },
+    Case {
+        name: "deactivate with a new value",
+        before: |app| create(app, "a", OLD),
+        change: |app| {
+            let patch = crosswalk::mappings::Patch { is_active: Some(false), ..with_data(NEW) };
+            Box::pin(change(app, "a", patch))
+        },
+        values: [&["old"], &[]],
+    },
+];
+
+fn done() -> Outcome<'static> {
+    Box::pin(async { Ok(()) })
+}
+
+fn create<'a>(app: &'a App, id: &'a str, data: &'a str) -> Outcome<'a> {
+    Box::pin(async move { app.mappings.create(wanted(id, "1", data), actor()).await.map(drop) })
+}
+
+fn set(app: &App) -> Outcome<'_> {
+    Box::pin(async { app.mappings.set(wanted("a", "2", NEW), actor()).await.map(drop) })
+}
+
+fn patch<'a>(app: &'a App, data: &'a str) -> Outcome<'a> {
+    Box::pin(change(app, "a", with_data(data)))
+}
+
+struct Stores {
+    tables: Tables,
+    vault: Arc<Vault>,
+}
+
+impl Stores {
+    /// As they were before the change, complete.
+    async fn before(case: &Case) -> Self {
+        let stores = Self { tables: memory().await, vault: Arc::default() };
+        let process = stores.process();
+        (case.before)(&process).await.unwrap();
+        process.drain(Duration::from_secs(5)).await;
+        is_exact(&stores.tables, &stores.vault).await;
+        stores
+    }
+
+    fn process(&self) -> App {
+        process(Arc::clone(&self.tables), Arc::<Vault>::clone(&self.vault))
+    }
+
+    fn ending(&self, mode: Mode, last: usize) -> (Arc<Around<Ending>>, App) {
+        let world = Ending::around(&self.tables, mode, last);
+        let secrets = Stepping { world: Arc::clone(&world), vault: Arc::clone(&self.vault) };
+        (Arc::clone(&world), process(world, Arc::new(secrets)))
+    }
+}
+
+/// Makes the change until its world ends: what was answered, if anything, and how many operations there were.
+async fn run(case: &Case, stores: &Stores, mode: Mode, last: usize) -> (Option<Result<(), MappingError>>, usize) {
+    let (world, process) = stores.ending(mode, last);
+    let answer = tokio::select! {
+        biased;
+        () = world.0.over() => None,
+        outcome = (case.change)(&process) => {
+            tokio::select! {
+                () = world.0.over() => {}
+                () = process.drain(Duration::from_mins(1)) => {}
+            }
+            Some(outcome)
+        }
+    };
+    (answer, world.0.begun())
+}
+
+async fn crash(case: &Case, mode: Mode, last: usize) {
+    let stores = Stores::before(case).await;
+    let rows_before = invariants::mappings(&*stores.tables).await;
+    let (answer, _) = run(case, &stores, mode, last).await;
+    let moment = format!("{}, {mode:?} operation {last}", case.name);
+
+    // Repairs that come later, each of which ends after one operation more.
+    for later in [SystemTime::now(), SystemTime::now() + REPAIR_GRACE * 2] {
+        for step in 1.. {
+            let (world, process) = stores.ending(Mode::StopAfter, step);
+            let repair = process.mappings.repair();
+            tokio::select! {
+                biased;
+                () = world.0.over() => {}
+                report = repair.run_once(later) => {
+                    assert_eq!(report.unwrap().failed, 0, "{moment}");
+                    break;
+                }
+            }
+        }
+    }
+    invariants::hold_after(&stores.process(), &[]).await;
+    is_exact(&stores.tables, &stores.vault).await;
+
+    let happened = invariants::mappings(&*stores.tables).await != rows_before;
+    assert_eq!(stores.vault.values(), case.values[usize::from(happened)], "{moment}");
+    match answer {
+        Some(Ok(())) => assert!(happened, "{moment}: acknowledged and lost"),
+        Some(Err(error)) => assert!(!happened, "{moment}: {error}, and yet it happened"),
+        None => {}
+    }
+}
+
+#[tokio::test]
+async fn after_every_operation_of_every_change() {
+    for case in CASES {
+        let (answer, length) = run(case, &Stores::before(case).await, Mode::StopAfter, usize::MAX).await;
+        assert!(answer.is_some() && length >= 4, "{}: {length} operations", case.name);
+        for last in 1..=length {
+            crash(case, Mode::StopAfter, last).await;
+            crash(case, Mode::Lose, last).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_writers_leave_one_value() {
+    let stores = Stores { tables: memory().await, vault: Arc::default() };
+    let process = stores.process();
+    create(&process, "a", OLD).await.unwrap();
+    let texts: Vec<_> = (0..12).map(|number| format!(r#"{{"api_key": "value-{number}"}}"#)).collect();
+    let outcomes = join_all(texts.iter().map(|text| patch(&process, text))).await;
+    assert!(outcomes.iter().any(Result::is_ok), "{outcomes:?}");
+    process.drain(Duration::from_secs(20)).await;
+    invariants::hold_after(&stores.process(), &[]).await;
+    is_exact(&stores.tables, &stores.vault).await;
+    assert_eq!(stores.vault.values().len(), 1);
+}

@@ -309,7 +309,7 @@ async fn nobody_waits_longer_than_its_own_time() {
     ];
     for parts in parts {
         let system = System::start(|_| one_page().after(Duration::from_mins(1))).await;
-        let timing = Timing { attempt: Duration::from_mins(1), test: Duration::from_millis(50), ..QUICK };
+        let timing = Timing { attempt: Duration::from_mins(1), test: Duration::from_secs(1), ..QUICK };
         let subject = Subject::new(&manifest(parts), &[], &system).with_timing(timing);
         let began = Instant::now();
         let failure = tokio::select! {

@@ -34,6 +34,7 @@ pub struct MappingBody {
     integration_name: String,
     external_org_id: String,
     external_org_name: Option<String>,
+    /// With `********` in the place of every secret.
     #[schema(value_type = Option<Object>)]
     mapping_data: Option<Box<RawValue>>,
     is_active: bool,
@@ -98,7 +99,7 @@ pub struct CreateBody {
     /// 1 to 200 characters, none of `< > " '`.
     external_org_id: String,
     external_org_name: Option<String>,
-    /// At most 32,000 UTF-16 units as text.
+    /// At most 32,000 UTF-16 units as text. Of an integration with a `mapping_data_schema`, what that says.
     #[schema(value_type = Option<Object>)]
     mapping_data: Option<Box<RawValue>>,
     /// `mapping_` and 1 to 64 letters, digits or hyphens; generated if left out.
@@ -117,6 +118,7 @@ pub struct SetBody {
     external_org_id: String,
     /// The name of the external organization before goes when the id changes and this is left out.
     external_org_name: Option<String>,
+    /// Replaces all of it; `********` leaves a stored secret as it is.
     #[schema(value_type = Option<Object>)]
     mapping_data: Option<Box<RawValue>>,
     /// Create or change this one; without it, the only one there is.
@@ -136,7 +138,7 @@ pub struct PatchBody {
     external_org_id: Option<String>,
     /// Null empties it.
     external_org_name: Option<String>,
-    /// Null empties it.
+    /// Replaces all of it; null empties it; `********` leaves a stored secret as it is.
     #[schema(value_type = Option<Object>)]
     mapping_data: Option<Box<RawValue>>,
     /// False deactivates, true restores.

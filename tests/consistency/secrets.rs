@@ -211,3 +211,17 @@ async fn many_writers_leave_one_value() {
     is_exact(&stores.tables, &stores.vault).await;
     assert_eq!(stores.vault.values().len(), 1);
 }
+
+/// Who comes second has stored a secret by then, and takes it back.
+#[tokio::test]
+async fn many_creates_of_one_external_organization_leave_one_value() {
+    let stores = Stores { tables: memory().await, vault: Arc::default() };
+    let process = stores.process();
+    let names: Vec<_> = (0..12).map(|number| format!("m{number}")).collect();
+    let outcomes = join_all(names.iter().map(|name| create(&process, name, NEW))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    process.drain(Duration::from_secs(20)).await;
+    assert_eq!(stores.vault.values(), ["new"], "without any repair");
+    is_exact(&stores.tables, &stores.vault).await;
+    invariants::hold_after(&stores.process(), &[]).await;
+}

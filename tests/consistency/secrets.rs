@@ -2,19 +2,22 @@
 //! mapping has the value that it had before the change or the one after it.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use crosswalk::{
     app::App,
     mappings::{Expected, MappingError, REPAIR_GRACE},
-    tables::Tables,
+    tables::{TableError, Tables},
 };
 use futures::future::{BoxFuture, join_all};
 
 use crate::{
-    around::Around,
+    around::{Around, Steps},
     crash::{Ending, Mode},
     harness::*,
     invariants,
@@ -109,6 +112,7 @@ fn patch<'a>(app: &'a App, data: &'a str) -> Outcome<'a> {
     Box::pin(change(app, "a", with_data(data)))
 }
 
+#[derive(Clone)]
 struct Stores {
     tables: Tables,
     vault: Arc<Vault>,
@@ -194,6 +198,71 @@ async fn after_every_operation_of_every_change() {
         for last in 1..=length {
             crash(case, Mode::StopAfter, last).await;
             crash(case, Mode::Lose, last).await;
+        }
+    }
+}
+
+/// Stores in which another writer's whole change, or a repair, happens before one operation.
+struct Interrupted {
+    stores: Stores,
+    at: usize,
+    other: fn(&App) -> Outcome<'_>,
+    begun: AtomicUsize,
+}
+
+impl Steps for Interrupted {
+    fn inner(&self) -> &Tables {
+        &self.stores.tables
+    }
+
+    async fn step<T: Send>(
+        &self,
+        operation: impl Future<Output = Result<T, TableError>> + Send,
+    ) -> Result<T, TableError> {
+        if self.begun.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
+            let other = self.stores.process();
+            let _ = (self.other)(&other).await;
+            other.drain(Duration::from_mins(1)).await;
+        }
+        operation.await
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_between() {
+    let changes: &[fn(&App) -> Outcome<'_>] = &[
+        |app| patch(app, NEW),
+        |app| patch(app, r#"{"api_key": "other"}"#),
+        |app| patch(app, KEPT),
+        |app| patch(app, "{}"),
+        |app| create(app, "b", NEW),
+        |app| Box::pin(async { app.mappings.deactivate(vaulted("a"), Expected::Any, actor()).await }),
+        |app| {
+            Box::pin(async {
+                let report = app.mappings.repair().run_once(SystemTime::now()).await?;
+                assert_eq!(report.failed, 0, "{report}");
+                Ok(())
+            })
+        },
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        for (by, other) in changes.iter().enumerate() {
+            for at in 1.. {
+                let stores = Stores { tables: memory().await, vault: Arc::default() };
+                create(&stores.process(), "a", OLD).await.unwrap();
+                let world = Interrupted { stores: stores.clone(), at, other: *other, begun: AtomicUsize::new(0) };
+                let world = Arc::new(Around(world));
+                let secrets = Stepping { world: Arc::clone(&world), vault: Arc::clone(&stores.vault) };
+                let interrupted = process(world.clone(), Arc::new(secrets));
+                let outcome = change(&interrupted).await;
+                interrupted.drain(Duration::from_mins(1)).await;
+                println!("change {number}, interrupted at {at} by {by}: {outcome:?}");
+                invariants::hold_after(&stores.process(), &[]).await;
+                is_exact(&stores.tables, &stores.vault).await;
+                if world.0.begun.load(Ordering::SeqCst) < at {
+                    break;
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crosswalk::{
     integrations::{ConfigField, DataFields, Integration, Registry, manifest::FieldKind},
     mappings::{Expected, MappingError, Patch, WantedMapping},
     secrets::{SecretError, SecretStore},
-    tables::{Property, Tables},
+    tables::{Property, Table, Tables},
 };
 
 use crate::{
@@ -154,4 +154,8 @@ pub async fn is_exact(tables: &Tables, vault: &Vault) {
         })
         .collect();
     assert_eq!(vault.names(), referred, "{rows:#?}");
+    // What the journal notes is no part of what happened.
+    for event in invariants::rows(&**tables, Table::AuditEvents).await {
+        assert!(!event.row.properties.contains_key("Secrets"), "{event:?}");
+    }
 }

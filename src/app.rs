@@ -7,6 +7,7 @@ use tracing::warn;
 
 use crate::{
     auth::Auth,
+    cache::system_clock,
     context::OrganizationContext,
     discovery::{self, Discovery},
     domain::{Actor, OrgId},
@@ -47,7 +48,7 @@ impl App {
         let organizations = Organizations::new(Arc::clone(&tables));
         let tasks = TaskTracker::new();
         let mappings = Mappings::new(Arc::clone(&tables), organizations.clone(), Arc::clone(&registry), tasks.clone());
-        let settings = SettingsReader::new(Arc::clone(&tables), Arc::clone(&registry), secrets);
+        let settings = SettingsReader::new(Arc::clone(&tables), Arc::clone(&registry), secrets, system_clock());
         let discovery = Discovery::new(tasks.clone(), discovery::Limits::default());
         let auth = Auth::development(Arc::clone(&tables));
         Self {

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use url::{Host, Url};
 use uuid::Uuid;
 
-use super::Clock;
+use crate::cache::{Clock, is_over};
 
 /// To get a connection.
 const CONNECT: Duration = Duration::from_millis(1500);
@@ -82,11 +82,6 @@ impl State {
         let pause = if self.set.is_some() { PAUSE } else { PAUSE_WITHOUT_KEYS };
         self.last.is_none_or(|last| is_over(last.ended, pause, now))
     }
-}
-
-/// A clock that was set back must not stop the reads until it has caught up.
-const fn is_over(since: i64, seconds: i64, now: i64) -> bool {
-    now < since || now.saturating_sub(since) >= seconds
 }
 
 #[derive(Deserialize)]

@@ -5,13 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use moka::future::Cache;
-
 use super::{
     KEPT, SettingsError,
     names::{Owners, SecretKey, SecretNameError, SecretScope},
 };
 use crate::{
+    cache::{Cache, Clock},
     domain::Secret,
     integrations::Registry,
     organizations::Organizations,
@@ -54,14 +53,19 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    pub(super) fn new(store: Arc<dyn SecretStore>, organizations: Organizations, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn SecretStore>,
+        organizations: Organizations,
+        registry: Arc<Registry>,
+        clock: Clock,
+    ) -> Self {
         Self {
             store,
             organizations,
             registry,
             generation: Arc::default(),
-            values: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build(),
-            owners: Cache::builder().max_capacity(1).time_to_live(KEPT).build(),
+            values: Cache::new(MOST, KEPT, Clock::clone(&clock)),
+            owners: Cache::new(1, KEPT, clock),
         }
     }
 
@@ -76,7 +80,7 @@ impl Credentials {
         scope: &SecretScope,
         anew: bool,
     ) -> Result<Option<Secret>, SettingsError> {
-        let owners = self.owners.try_get_with((), self.read_owners()).await.map_err(Arc::unwrap_or_clone)?;
+        let owners = self.owners.get_or_read((), self.read_owners()).await?;
         let name = match owners.name(key, scope, &self.registry) {
             // No store can have one.
             Err(SecretNameError::TooLong { .. }) => return Ok(None),
@@ -88,12 +92,12 @@ impl Credentials {
             self.values.insert(cached, value.clone()).await;
             return Ok(value);
         }
-        Ok(self.values.try_get_with(cached, self.read(&name)).await.map_err(Arc::unwrap_or_clone)?)
+        Ok(self.values.get_or_read(cached, self.read(&name)).await?)
     }
 
     /// Does not keep what was read of that name.
     pub(super) async fn forget(&self, key: &SecretKey, scope: &SecretScope) {
-        self.values.invalidate(&(self.generation(), key.name(scope))).await;
+        self.values.forget(&(self.generation(), key.name(scope))).await;
     }
 
     /// Where to store a credential, by the organizations that there are now.

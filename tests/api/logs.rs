@@ -100,7 +100,6 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
             .header("cookie", "session=s3cret-cookie")
             .header("x-organization-id", "s3cret-header")
             .header("if-match", "\"s3cret-header\"")
-            .header("origin", "https://s3cret-header")
             .header("traceparent", "00-s3cret-trace-1-1")
             .header("x-azure-functions-invocationid", "s3cret-trace")
     };
@@ -118,6 +117,7 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
     ] {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "S3CRETMETHOD"] {
             loaded(method.parse().unwrap(), path, &data).await;
+            loaded(method.parse().unwrap(), path, &data).header("origin", "https://s3cret-header").await;
         }
     }
     // What is accepted, stored, read and tested.
@@ -142,5 +142,5 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
         assert_eq!(found, None, "{secret}");
     }
     let methods: Vec<_> = lines.iter().filter(|line| line["method"] == "other").collect();
-    assert_eq!(methods.len(), 9, "they are counted all the same");
+    assert_eq!(methods.len(), 18, "they are counted all the same");
 }

@@ -71,6 +71,24 @@ async fn an_organization_is_refused_in_the_same_bytes_whether_it_exists_or_not()
     entra.server.settled().await;
 }
 
+/// Whose credential it is stands in the body.
+#[tokio::test]
+async fn storing_a_credential_is_refused_in_the_same_bytes_whether_its_organization_exists_or_not() {
+    let entra = start(&["globex"]).await;
+    let application = Parts::application(&entra.provider).token();
+    for client in [entra.of("technician"), entra.of("customer"), entra.of("operator"), entra.with(&application)] {
+        let mut bodies = BTreeSet::new();
+        for scope in ["globex", "hooli", "umbrella", "GLOBEX", "global", "GLOBAL"] {
+            entra.reads();
+            let answer = client.put("/secrets/psa_api_key", &json!({"value": "x", "scope": scope})).await.is(403);
+            let reads = entra.reads();
+            assert!(reads.iter().all(|read| read.starts_with("User")), "{scope}: {reads:?}");
+            bodies.insert(bare(&answer));
+        }
+        assert_eq!(bodies.len(), 1, "{bodies:#?}");
+    }
+}
+
 #[tokio::test]
 async fn refusals_of_one_right_are_the_same_bytes_on_every_route() {
     let entra = start(&["globex"]).await;

@@ -21,6 +21,7 @@ mod foreign_rows;
 mod headers;
 mod health;
 mod hostile;
+mod impostor;
 mod integrations;
 mod isolation;
 mod logs;

@@ -52,15 +52,20 @@ where
         E: Clone + Send + Sync + 'static,
     {
         let now = (self.clock)();
-        match self.entries.get(&key).await {
+        let found = self.entries.get(&key).await;
+        let is_old = match found {
             Some((since, value)) if !self.is_over(since, now) => return Ok(value),
-            Some(_) => self.entries.invalidate(&key).await,
-            None => {}
-        }
+            found => found.is_some(),
+        };
         // In a box: it is large, and most answers are there.
-        let read = Box::pin(async { Ok::<_, E>((now, read.await?)) });
-        let found = Box::pin(self.entries.try_get_with(key, read)).await;
-        found.map(|(_, value)| value).map_err(Arc::unwrap_or_clone)
+        let anew = async {
+            if is_old {
+                self.entries.invalidate(&key).await;
+            }
+            let read = async { Ok::<_, E>((now, read.await?)) };
+            self.entries.try_get_with(key, read).await.map(|(_, value)| value).map_err(Arc::unwrap_or_clone)
+        };
+        Box::pin(anew).await
     }
 
     /// The last answer that is still in memory, however old.

@@ -1,7 +1,7 @@
 //! The HTTP API: the only place that knows warp and status codes. One file per resource; `routes.rs` lists every path.
 //!
-//! A request goes: warp → [`handle`] → route → caller and right (`access.rs`) → body (at most 64 KiB) → handler, within the
-//! deadline of the route → one log line.
+//! A request goes: warp → [`handle`] → route → caller (`access.rs`) → body (at most 64 KiB) → right → handler, within the
+//! deadline of the route → one log line. Some reads begin beside the look at the right, see [`Admission::may_begin`].
 
 mod access;
 mod audit;
@@ -29,7 +29,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::net::TcpListener;
 use tracing::{Instrument, debug};
 use warp::{
@@ -152,7 +152,7 @@ async fn answer<B: Buf>(
     let (matched, right, handler, caller) = identified?;
     let admission = Admission::new(caller.clone(), right, &matched, &query);
     let (side_by_side, deadline) = (admission.may_begin(&app, &method).await, matched.route.deadline);
-    let admitted = in_storage_time(admission.decide(&app));
+    let admitted = in_time(STORAGE_DEADLINE.saturating_sub(waited), admission.decide(&app));
     let handled = async |grant| {
         let request = Request { method, params: matched.params?, query, headers, body: body?, caller, grant };
         handler(Arc::clone(&app), request).await
@@ -165,13 +165,21 @@ async fn answer<B: Buf>(
         let (_, outcome) = tokio::try_join!(biased; admitted, async { Ok(handled(Grant::default()).await) })?;
         outcome
     };
-    let outcome = tokio::time::timeout(deadline.saturating_sub(waited), outcome).await;
-    outcome.unwrap_or_else(|_| Err(ApiError::storage_unavailable(None)))
+    in_time(deadline.saturating_sub(waited), outcome).await
 }
 
 /// The part of a longer handler that needs the store: an outage is answered in time here, too.
-async fn in_storage_time<T>(part: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-    tokio::time::timeout(STORAGE_DEADLINE, part).await.unwrap_or_else(|_| Err(ApiError::storage_unavailable(None)))
+fn in_storage_time<T>(part: impl Future<Output = Result<T, ApiError>>) -> impl Future<Output = Result<T, ApiError>> {
+    in_time(STORAGE_DEADLINE, part)
+}
+
+/// No `async fn`, which would hold `part` twice.
+fn in_time<T>(
+    deadline: Duration,
+    part: impl Future<Output = Result<T, ApiError>>,
+) -> impl Future<Output = Result<T, ApiError>> {
+    let late = |_| Err(ApiError::storage_unavailable(None));
+    tokio::time::timeout(deadline, part).map(move |outcome| outcome.unwrap_or_else(late))
 }
 
 /// The body, if it is not too long and arrives in time.

@@ -78,7 +78,7 @@ async fn every_line_of_a_request_has_its_ids_also_when_it_goes_on_elsewhere() {
 
 #[tokio::test]
 async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
-    const SECRETS: [&str; 9] = [
+    const SECRETS: [&str; 10] = [
         "s3cret-query",
         "s3cret-path",
         "s3cret-body",
@@ -87,6 +87,7 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
         "s3cret-trace",
         "s3cret-cookie",
         "s3cret-name",
+        "s3cret-value",
         "S3CRETMETHOD",
     ];
     let program = Talkative::start();
@@ -130,6 +131,15 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
     api.post(&format!("{one}/test"), &json!({})).await.is(200);
     api.get(&one).query(&[("code", "s3cret-query")]).await.is(200);
     api.get("/integrations/example_psa/mappings").query(&[("externalOrgId", "s3cret-name")]).await.is(200);
+    // A credential: stored, refused, and where none belongs.
+    let credential = json!({"value": "s3cret-value", "scope": "acme"});
+    api.put("/secrets/example_psa_client_secret", &credential).await.is(204);
+    api.put("/secrets/example_psa_client_secret", &json!({"value": "s3cret-value", "scope": "s3cret-value"}))
+        .await
+        .is(404);
+    api.put("/secrets/s3cret-value", &credential).await.is(400);
+    api.call(Method::PUT, "/secrets/psa_key").text("{\"value\": \"s3cret-value\", ").await.is(400);
+    api.post(&format!("{one}/test"), &json!({})).await.is(200);
     api.call(Method::POST, ACME).text("{\"password\": \"s3cret-body\", ").await.is(400);
     api.post(ACME, &create).header("x-dev-user", "s3cret-header s3cret-header").await.is(400);
 

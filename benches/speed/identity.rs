@@ -28,6 +28,8 @@ pub async fn read(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         ("AZURE_TENANT_ID", TENANT.to_owned()),
         ("CROSSWALK_AUDIENCE", AUDIENCE.to_owned()),
         ("AZURE_AUTHORITY_HOST", format!("http://{}", provider.address)),
+        // Development mode has the example without being told.
+        ("CROSSWALK_INTEGRATIONS_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/integrations").to_owned()),
     ];
     let entra = Process::service(&settings, "/api/health")?;
     let development = azure::service(&account.connection_string)?;

@@ -22,6 +22,7 @@ use crate::{
 
 const ONE: &str = "/organizations/acme/integrations/halo/mapping_1";
 const PERMISSIONS: [Table; 2] = [Table::Users, Table::UserPermissions];
+const PATIENCE: Duration = Duration::from_secs(30);
 const SOURCE: &str = "OrgIntegrationMappings acme halo_mapping_1";
 
 /// A store that answers no reads of some tables.
@@ -44,7 +45,9 @@ impl Gate {
 
     /// Waits until a read of that table has begun.
     async fn begun(&self, table: Table) {
-        self.began.subscribe().wait_for(|began| began.contains(&table)).await.unwrap();
+        let mut began = self.began.subscribe();
+        let begun = tokio::time::timeout(PATIENCE, began.wait_for(|began| began.contains(&table))).await;
+        begun.unwrap_or_else(|_| panic!("no read of {table} begins")).unwrap();
     }
 
     async fn pass(&self, table: Table) {

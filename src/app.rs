@@ -7,6 +7,7 @@ use tracing::warn;
 
 use crate::{
     auth::Auth,
+    cache::system_clock,
     context::OrganizationContext,
     discovery::{self, Discovery},
     domain::{Actor, OrgId},
@@ -53,7 +54,7 @@ impl App {
             Arc::clone(&registry),
             tasks.clone(),
         );
-        let settings = SettingsReader::new(Arc::clone(&tables), Arc::clone(&registry), secrets);
+        let settings = SettingsReader::new(Arc::clone(&tables), Arc::clone(&registry), secrets, system_clock());
         let discovery = Discovery::new(tasks.clone(), discovery::Limits::default());
         let auth = Auth::development(Arc::clone(&tables));
         Self {

@@ -165,29 +165,27 @@ impl Identity {
 
     fn entra(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
         let mut wrong = Vec::new();
-        let mut expected = |setting: &str, what: &str, value: Option<&str>| {
-            wrong.push(match value {
-                None => format!("{setting}: not set; expected {what}"),
-                Some(value) => format!("{setting}: expected {what}, not '{}'", value.escape_debug()),
-            });
+        // Without the value: of two settings that were swapped, one may be a secret, and an address may hold a password.
+        let mut expected = |setting: &str, what: &str, is_set: bool| {
+            wrong.push(format!("{setting}: {}expected {what}", if is_set { "" } else { "not set; " }));
         };
         let tenant = environment("AZURE_TENANT_ID");
         let tenant_id = tenant.as_deref().and_then(auth::guid);
         if tenant_id.is_none() {
-            expected("AZURE_TENANT_ID", "the GUID of the tenant whose users call", tenant.as_deref());
+            expected("AZURE_TENANT_ID", "the GUID of the tenant whose users call", tenant.is_some());
         }
         let audience = environment("CROSSWALK_AUDIENCE").or_else(|| environment("AZURE_CLIENT_ID"));
         let is_audience =
             |text: &String| (1..=500).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !audience.as_ref().is_some_and(is_audience) {
             let what = "the client id of this API, here or in AZURE_CLIENT_ID, or its Application ID URI";
-            expected("CROSSWALK_AUDIENCE", what, audience.as_deref());
+            expected("CROSSWALK_AUDIENCE", what, audience.is_some());
         }
         let authority = environment("AZURE_AUTHORITY_HOST").unwrap_or_else(|| AUTHORITY.to_owned());
         let authority_url = Entra::authority(&authority);
         if authority_url.is_none() {
-            let what = "https:// and the host where the tenant signs in (http:// on loopback only)";
-            expected("AZURE_AUTHORITY_HOST", what, Some(&authority));
+            let what = "https:// and the host where the tenant signs in, nothing else (http:// on loopback only)";
+            expected("AZURE_AUTHORITY_HOST", what, true);
         }
         match (tenant_id, audience, authority_url) {
             (Some(tenant_id), Some(audience), Some(authority)) if wrong.is_empty() => {
@@ -258,7 +256,7 @@ impl Server {
 fn cors_origins(environment: Environment<'_>) -> Result<Vec<String>, String> {
     let text = environment("CROSSWALK_CORS_ORIGINS").unwrap_or_default();
     let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
-    let check = |origin: &str| {
+    let check = |(number, origin): (usize, &str)| {
         let url = Url::parse(origin).ok();
         let is_loopback = |url: &Url| match url.host() {
             Some(url::Host::Domain(name)) => name == "localhost",
@@ -271,13 +269,14 @@ fn cors_origins(environment: Environment<'_>) -> Result<Vec<String>, String> {
         if as_sent.as_deref() == Some(origin) {
             return Ok(origin.to_owned());
         }
+        // Without the value: it may hold a password.
         Err(format!(
-            "CROSSWALK_CORS_ORIGINS: '{}': expected an origin as browsers send it, https://HOST or http://localhost:PORT, \
-             lower case, without path and default port; several with commas, and never `*`",
-            origin.escape_debug()
+            "CROSSWALK_CORS_ORIGINS: the origin at place {}: expected an origin as browsers send it, https://HOST or \
+             http://localhost:PORT, lower case, without path and default port; several with commas, and never `*`",
+            number + 1
         ))
     };
-    origins.map(check).collect()
+    origins.enumerate().map(check).collect()
 }
 
 /// Which external systems there are.

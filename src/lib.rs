@@ -11,6 +11,9 @@
 /// The nouns: identifiers, mappings, organizations.
 pub mod domain;
 
+/// Answers that are used again for a while, and the clock that ages them.
+pub mod cache;
+
 /// The shared HTTP client and credential of the Azure adapters.
 pub mod azure;
 /// Calls to external systems: https, public addresses, bounded answers.

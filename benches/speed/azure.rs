@@ -16,19 +16,19 @@ use super::{
     report::{Report, millis, times, trips},
 };
 
-const FEW: usize = data::PER_ORGANIZATION;
+pub const FEW: usize = data::PER_ORGANIZATION;
 /// Long enough for what a change leaves to be done after its answer.
 const QUIET: Duration = Duration::from_millis(500);
 
 /// An account with that many mappings. Azurite is fetched and started by the first call.
-async fn account(mappings: usize) -> anyhow::Result<Account> {
+pub async fn account(mappings: usize) -> anyhow::Result<Account> {
     let azurite = catch_unwind(Azurite::start).map_err(|_| anyhow!("Azurite could not be started, see above"))?;
     let account = Account::parse(azurite.account())?;
     data::fill(&account.tables()?, mappings).await?;
     Ok(account)
 }
 
-fn service(connection_string: &str) -> anyhow::Result<Process> {
+pub fn service(connection_string: &str) -> anyhow::Result<Process> {
     Process::service(&[("AzureWebJobsStorage", connection_string.to_owned())], &data::mapping_path(0))
 }
 

@@ -2,11 +2,18 @@
 //!
 //! The servers are processes of their own: the release program, Azurite, and a warp route that returns a constant. One
 //! thread of this process is the client of all of them. `http` is that client, `load` takes turns, `process` starts
-//! servers, `data` makes mappings; `embedded` and `azure` are the measurements.
+//! servers, `data` makes mappings; `embedded`, `azure`, `identity` and `discovery` are the measurements.
 
 #[path = "../../tests/support/azurite.rs"]
 #[allow(clippy::expect_used, clippy::panic, reason = "made for tests")]
 mod azurite;
+
+#[path = "../../tests/identity/provider.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "made for tests")]
+mod provider;
+#[path = "../../tests/identity/tokens.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "made for tests")]
+mod tokens;
 
 mod account;
 mod azure;
@@ -14,6 +21,7 @@ mod data;
 mod discovery;
 mod embedded;
 mod http;
+mod identity;
 mod load;
 mod process;
 mod proxy;
@@ -32,7 +40,7 @@ struct Arguments {
     /// Shorter, and less exact: under a minute
     #[arg(long)]
     quick: bool,
-    /// Only what has one of these words in its name: read, large, azurite, trips, growth, size, discovery
+    /// Only what has one of these words in its name: read, large, azurite, trips, growth, size, discovery, identity
     only: Vec<String>,
     /// Cargo says so
     #[arg(long, hide = true)]
@@ -98,6 +106,7 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> Report {
     measure!("discovery: read a list", discovery::list(&mut report).await);
     measure!("discovery: cached list", discovery::cached(plan, &mut report).await);
     measure!("azurite: read and list", azure::read(plan, &mut report).await);
+    measure!("identity: with a token on azurite", identity::read(plan, &mut report).await);
     measure!("azurite: round trips", azure::round_trips(plan, &mut report).await);
     measure!("azurite: growth", azure::growth(plan, &mut report).await);
     report

@@ -4,7 +4,6 @@
 //! good while the provider is down; a key that it no longer publishes is gone after the next read.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,7 +18,7 @@ use tracing::{info, warn};
 use url::{Host, Url};
 use uuid::Uuid;
 
-use super::Clock;
+use crate::cache::{Clock, is_over};
 
 /// To get a connection.
 const CONNECT: Duration = Duration::from_millis(1500);
@@ -29,6 +28,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(4);
 /// Longest answer in bytes; the provider's own are below 20,000.
 const BODY_LIMIT: usize = 256 * 1024;
+/// Fewest bytes of a modulus: 2048 bits.
+const MODULUS: usize = 256;
 /// Seconds between two reads: an unknown `kid` costs its sender nothing, and must not cost the provider much.
 const PAUSE: i64 = 60;
 /// The same while there are no keys at all, when nobody can be let in.
@@ -49,15 +50,21 @@ pub(super) enum NoKey {
 pub(super) struct KeySet {
     /// Of the tokens that these keys sign.
     pub issuer: String,
-    keys: HashMap<String, RsaPublicKeyComponents<Vec<u8>>>,
+    keys: Vec<Key>,
     read_at: i64,
 }
 
+/// A key with its `kid`. Several may have the same one: those "SHOULD use distinct values" (RFC 7517, section 4.5).
+type Key = (String, RsaPublicKeyComponents<Vec<u8>>);
+
 impl KeySet {
-    /// Whether the key of that id signed the message: RSASSA-PKCS1-v1_5 with SHA-256 and at least 2048 bits.
+    /// Whether a key of that id signed the message: RSASSA-PKCS1-v1_5 with SHA-256 and at least 2048 bits.
     pub fn verifies(&self, kid: &str, message: &[u8], signature: &[u8]) -> bool {
-        let key = self.keys.get(kid);
-        key.is_some_and(|key| key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok())
+        self.of(kid).any(|(_, key)| key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok())
+    }
+
+    fn of<'a>(&'a self, kid: &'a str) -> impl Iterator<Item = &'a Key> {
+        self.keys.iter().filter(move |(known, _)| known == kid)
     }
 }
 
@@ -75,18 +82,13 @@ struct LastRead {
 
 impl State {
     fn with(&self, kid: &str) -> Option<&Arc<KeySet>> {
-        self.set.as_ref().filter(|set| set.keys.contains_key(kid))
+        self.set.as_ref().filter(|set| set.of(kid).next().is_some())
     }
 
     fn may_read(&self, now: i64) -> bool {
         let pause = if self.set.is_some() { PAUSE } else { PAUSE_WITHOUT_KEYS };
         self.last.is_none_or(|last| is_over(last.ended, pause, now))
     }
-}
-
-/// A clock that was set back must not stop the reads until it has caught up.
-const fn is_over(since: i64, seconds: i64, now: i64) -> bool {
-    now < since || now.saturating_sub(since) >= seconds
 }
 
 #[derive(Deserialize)]
@@ -192,14 +194,14 @@ impl Keys {
         }
     }
 
-    async fn fetch(&self) -> Result<(String, HashMap<String, RsaPublicKeyComponents<Vec<u8>>>), String> {
+    async fn fetch(&self) -> Result<(String, Vec<Key>), String> {
         let Discovery { issuer, jwks_uri } = self.get(self.discovery.clone()).await?;
         let jwks_uri = Url::parse(&jwks_uri).map_err(|_| "jwks_uri of the discovery document is no URL")?;
         if jwks_uri.scheme() != "https" && !(is_plain_loopback(&self.discovery) && is_plain_loopback(&jwks_uri)) {
             return Err("jwks_uri of the discovery document is not https".to_owned());
         }
         let published: Published = self.get(jwks_uri).await?;
-        let keys: HashMap<_, _> =
+        let keys: Vec<_> =
             published.keys.into_iter().filter_map(|jwk| self.usable(Jwk::deserialize(jwk).ok()?, &issuer)).collect();
         if keys.is_empty() {
             Err("no key to check signatures with among those published".to_owned())
@@ -212,7 +214,7 @@ impl Keys {
     ///
     /// "The application should use the `issuer` property returned from the keys endpoint to restrict the scope of
     /// keys": the key of personal accounts must not sign for a tenant.
-    fn usable(&self, jwk: Jwk, issuer: &str) -> Option<(String, RsaPublicKeyComponents<Vec<u8>>)> {
+    fn usable(&self, jwk: Jwk, issuer: &str) -> Option<Key> {
         let is = |value: Option<String>, wanted: &str| value.is_none_or(|value| value == wanted);
         let key_issuer = jwk.issuer.map(|issuer| issuer.replace("{tenantid}", &self.tenant));
         if jwk.kty != "RSA" || !is(jwk.usage, "sig") || !is(jwk.alg, "RS256") || !is(key_issuer, issuer) {
@@ -221,6 +223,10 @@ impl Keys {
         let mut n = URL_SAFE_NO_PAD.decode(jwk.n).ok()?;
         // ring takes a modulus without leading zeros; some publish the sign byte of ASN.1.
         n.drain(..n.iter().take_while(|byte| **byte == 0).count());
+        // What ring would refuse must not pass for a key and so take the place of good ones.
+        if n.len() < MODULUS {
+            return None;
+        }
         Some((jwk.kid, RsaPublicKeyComponents { n, e: URL_SAFE_NO_PAD.decode(jwk.e).ok()? }))
     }
 

@@ -8,13 +8,12 @@ mod keys;
 mod permissions;
 mod token;
 
-use std::sync::Arc;
-
 pub use self::{
     permissions::{Manageable, Permissions, Rights},
     token::{Entra, TokenError, Tokens, guid},
 };
 use crate::{
+    cache::system_clock,
     domain::OrgId,
     tables::{TableError, Tables},
 };
@@ -23,14 +22,6 @@ use crate::{
 pub const WORKFLOWS_ROLE: &str = "Workflows.Execute";
 /// Who a request without a name is from, in development mode.
 pub const DEV_USER: &str = "dev-admin";
-
-/// Unix seconds. A function, so that tests decide what time it is.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-/// The clock of this machine.
-pub fn system_clock() -> Clock {
-    Arc::new(|| chrono::Utc::now().timestamp())
-}
 
 /// Who is calling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +93,8 @@ impl Right {
     }
 }
 
-/// What was granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What was granted; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     /// The organizations whose data the answer may show.
     pub organizations: Manageable,
@@ -136,12 +127,13 @@ pub struct Auth {
 impl Auth {
     /// Callers show tokens of Entra ID.
     pub fn entra(tokens: Tokens, tables: Tables) -> Self {
-        Self { mode: Mode::Entra(Box::new(tokens)), permissions: Permissions::new(tables) }
+        let permissions = Permissions::new(tables, tokens.clock());
+        Self { mode: Mode::Entra(Box::new(tokens)), permissions }
     }
 
     /// Callers are who they say, and may do everything.
     pub fn development(tables: Tables) -> Self {
-        Self { mode: Mode::Development, permissions: Permissions::new(tables) }
+        Self { mode: Mode::Development, permissions: Permissions::new(tables, system_clock()) }
     }
 
     /// Whether callers are who they say.
@@ -160,6 +152,13 @@ impl Auth {
         }
     }
 
+    /// Whether the caller had the right on that organization when their rows were last read, however long ago. It decides
+    /// nothing, and is no reason to show anything.
+    pub async fn had(&self, caller: Option<&Caller>, right: Right, org: Option<&OrgId>) -> bool {
+        let Some(Caller::User { id }) = caller else { return false };
+        self.permissions.last(id, org).await.is_some_and(|rights| rights.is_msp_admin() || allows(rights, right))
+    }
+
     /// Whether the caller has the right, on that organization. Whether the organization exists is not looked at.
     ///
     /// # Errors
@@ -167,10 +166,10 @@ impl Auth {
     pub async fn authorize(&self, caller: Option<&Caller>, right: Right, org: Option<&OrgId>) -> Result<Grant, Denied> {
         let only = || Ok(Grant { organizations: Manageable::Only(org.into_iter().cloned().collect()) });
         match (right, caller) {
-            (Right::Anonymous, _) => Ok(Grant { organizations: Manageable::Only(Vec::new()) }),
+            (Right::Anonymous, _) => Ok(Grant::default()),
             (_, None) => Err(Denied::Unauthenticated),
             (_, Some(Caller::Developer { .. })) => Ok(Grant { organizations: Manageable::All }),
-            (Right::Authenticated, _) => Ok(Grant { organizations: Manageable::Only(Vec::new()) }),
+            (Right::Authenticated, _) => Ok(Grant::default()),
             (Right::Resolve | Right::SetMapping, Some(Caller::Application { roles, .. }))
                 if roles.iter().any(|role| role == WORKFLOWS_ROLE) =>
             {

@@ -3,12 +3,12 @@
 //! Anything but a clear yes is a no: no row, no property, or one that is not a boolean. A store that does not answer is
 //! an error, never a right.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::future::try_join;
-use moka::future::Cache;
 
 use crate::{
+    cache::{Cache, Clock},
     domain::OrgId,
     tables::{Key, Property, Range, Stored, Table, TableError, Tables, scan_all},
 };
@@ -16,6 +16,8 @@ use crate::{
 const USERS: &str = "USER";
 /// How long a right that was taken away may still count.
 const LIFETIME: Duration = Duration::from_secs(5);
+/// How long it is known who had which rights. That saves time ([`Permissions::last`]) and decides nothing.
+const KNOWN: Duration = Duration::from_mins(10);
 /// Rows kept at once, of each table.
 const MOST: u64 = 10_000;
 
@@ -71,6 +73,12 @@ pub enum Manageable {
     Only(Vec<OrgId>),
 }
 
+impl Default for Manageable {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
 impl Manageable {
     pub fn allows(&self, org: &OrgId) -> bool {
         match self {
@@ -88,16 +96,9 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    pub fn new(tables: Tables) -> Self {
-        Self::remembering(tables, LIFETIME)
-    }
-
-    fn remembering(tables: Tables, lifetime: Duration) -> Self {
-        Self {
-            tables,
-            users: Cache::builder().max_capacity(MOST).time_to_live(lifetime).build(),
-            by_organization: Cache::builder().max_capacity(MOST).time_to_live(lifetime).build(),
-        }
+    pub fn new(tables: Tables, clock: Clock) -> Self {
+        let users = Cache::knowing(MOST, LIFETIME, KNOWN, Clock::clone(&clock));
+        Self { tables, users, by_organization: Cache::knowing(MOST, LIFETIME, KNOWN, clock) }
     }
 
     /// What a user may do, on that organization if there is one. At most two reads, side by side.
@@ -110,6 +111,16 @@ impl Permissions {
         }
         let (user, permission) = try_join(self.user(user_id), self.permission(user_id, org)).await?;
         Ok(Rights { user, permission })
+    }
+
+    /// What the rows said when they were last read, if that is known.
+    pub async fn last(&self, user_id: &str, org: Option<&OrgId>) -> Option<Rights> {
+        let user = self.users.last(&user_id.to_owned()).await?;
+        let permission = match org {
+            Some(org) => self.by_organization.last(&(user_id.to_owned(), org.clone())).await?,
+            None => Permission::default(),
+        };
+        Some(Rights { user, permission })
     }
 
     /// The organizations whose mappings a user may manage. Reads one partition, that of the user's own permissions.
@@ -140,7 +151,7 @@ impl Permissions {
             let stored = self.tables.get(Table::Users, &Key::new(USERS, id)).await?;
             Ok(stored.as_ref().map(read_user).unwrap_or_default())
         };
-        self.users.try_get_with(id.to_owned(), read).await.map_err(Arc::unwrap_or_clone)
+        self.users.get_or_read(id.to_owned(), read).await
     }
 
     async fn permission(&self, user_id: &str, org: Option<&OrgId>) -> Result<Permission, TableError> {
@@ -151,7 +162,7 @@ impl Permissions {
             let stored = self.tables.get(Table::UserPermissions, &Key::new(user_id, org.as_str())).await?;
             Ok(stored.as_ref().map(read_permission).unwrap_or_default())
         };
-        self.by_organization.try_get_with((user_id.to_owned(), org.clone()), read).await.map_err(Arc::unwrap_or_clone)
+        self.by_organization.get_or_read((user_id.to_owned(), org.clone()), read).await
     }
 }
 
@@ -178,31 +189,5 @@ fn read_permission(stored: &Stored) -> Permission {
     Permission {
         manage_config: is_true(stored, "CanManageConfig"),
         execute_workflows: is_true(stored, "CanExecuteWorkflows"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use super::*;
-    use crate::tables::{EmbeddedTables, Put, Row, When};
-
-    #[tokio::test]
-    async fn a_right_that_is_taken_away_is_forgotten() {
-        let tables: Tables = Arc::new(EmbeddedTables::in_memory().unwrap());
-        let key = Key::new(USERS, "alice");
-        let properties = [("IsActive".to_owned(), true.into()), ("IsMspAdmin".to_owned(), true.into())].into();
-        let row = Row { key: key.clone(), properties };
-        tables.put(Table::Users, &row, &Put::Create).await.unwrap();
-
-        let permissions = Permissions::remembering(Arc::clone(&tables), Duration::from_millis(50));
-        assert!(permissions.rights("alice", None).await.unwrap().is_msp_admin());
-        tables.delete(Table::Users, &key, &When::Any).await.unwrap();
-        let began = Instant::now();
-        while permissions.rights("alice", None).await.unwrap().is_msp_admin() {
-            assert!(began.elapsed() < LIFETIME, "it is remembered for ever");
-            tokio::task::yield_now().await;
-        }
     }
 }

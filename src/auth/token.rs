@@ -21,10 +21,11 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    Caller, Clock,
+    Caller,
     keys::{Keys, NoKey, is_plain_loopback},
     permissions::is_key,
 };
+use crate::cache::Clock;
 
 /// Longest token in bytes. Entra ID keeps its own below 8 KiB, since they travel in a header.
 const TOKEN_LIMIT: usize = 16 * 1024;
@@ -140,6 +141,11 @@ impl Tokens {
         let tenant = entra.tenant_id.to_string();
         let v1_issuer = v1_issuer(&entra.authority, &tenant);
         Ok(Self { keys, tenant, audiences, v1_issuer, clock })
+    }
+
+    /// What tells these tokens the time.
+    pub fn clock(&self) -> Clock {
+        Arc::clone(&self.clock)
     }
 
     /// Whose the token in this `Authorization` header is.
@@ -289,7 +295,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::auth::system_clock;
+    use crate::cache::system_clock;
 
     const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 

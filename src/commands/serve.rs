@@ -13,7 +13,8 @@ use tracing::{info, warn};
 use super::describe;
 use crate::{
     app::App,
-    auth::{Auth, Tokens, system_clock},
+    auth::{Auth, Tokens},
+    cache::system_clock,
     config::{Identity, Server, Storage},
     http,
 };

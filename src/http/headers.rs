@@ -12,6 +12,7 @@ use super::{
     response::{Response, empty},
     trace::Trace,
 };
+use crate::app::App;
 
 const CORRELATION_ID: header::HeaderName = header::HeaderName::from_static("x-correlation-id");
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
@@ -24,18 +25,25 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
 /// What CORS says about one request.
 pub struct Cors {
     is_on: bool,
+    is_development: bool,
     /// The page's origin, if its pages may call.
     origin: Option<HeaderValue>,
     is_preflight: bool,
 }
 
 impl Cors {
-    /// `origins` are those that are allowed; without any there is no CORS.
-    pub fn of(origins: &[String], method: &Method, headers: &HeaderMap) -> Self {
+    /// Without origins that are allowed there is no CORS.
+    pub fn of(app: &App, method: &Method, headers: &HeaderMap) -> Self {
+        let origins = &app.cors_origins;
         let is_allowed = |origin: &&HeaderValue| origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
         let origin = headers.get(header::ORIGIN).filter(is_allowed).cloned();
         let asks = *method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        Self { is_on: !origins.is_empty(), is_preflight: asks && origin.is_some(), origin }
+        Self {
+            is_on: !origins.is_empty(),
+            is_development: app.auth.is_development(),
+            is_preflight: asks && origin.is_some(),
+            origin,
+        }
     }
 
     /// The answer to a browser that asks whether a page may call. It comes before anything else: the question carries no
@@ -45,7 +53,10 @@ impl Cors {
             let mut response = empty(StatusCode::NO_CONTENT);
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+            headers.append(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+            if self.is_development {
+                headers.append(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("X-Dev-User"));
+            }
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
             response
         })

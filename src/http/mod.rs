@@ -1,7 +1,7 @@
 //! The HTTP API: the only place that knows warp and status codes. One file per resource; `routes.rs` lists every path.
 //!
-//! A request goes: warp → [`handle`] → route → caller and right (`access.rs`) → body (at most 64 KiB) → handler, within the
-//! deadline of the route → one log line.
+//! A request goes: warp → [`handle`] → route → caller (`access.rs`) → body (at most 64 KiB) → right → handler, within the
+//! deadline of the route → one log line. Some reads begin beside the look at the right, see [`Admission::may_begin`].
 
 mod access;
 mod audit;
@@ -29,7 +29,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::net::TcpListener;
 use tracing::{Instrument, debug};
 use warp::{
@@ -39,6 +39,7 @@ use warp::{
 };
 
 use self::{
+    access::Admission,
     error::ApiError,
     headers::Cors,
     request::{Query, Request},
@@ -50,7 +51,7 @@ pub use self::{
     openapi::openapi,
     routes::{ROUTES, Route},
 };
-use crate::app::App;
+use crate::{app::App, auth::Grant};
 
 /// Longest body in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -77,7 +78,7 @@ pub async fn serve(
         .and(warp::body::stream())
         .then(move |method, path: FullPath, query: String, mut headers, body| {
             let (app, router) = (Arc::clone(&app), Arc::clone(&router));
-            let cors = Cors::of(&app.cors_origins, &method, &headers);
+            let cors = Cors::of(&app, &method, &headers);
             let trace = Trace::begin(&mut headers);
             let answer = async move {
                 match cors.preflight() {
@@ -106,7 +107,13 @@ async fn handle<B: Buf>(
         // The Functions host asks this until it gets an answer, and later to see whether the process lives.
         "/" => return response::ok(&serde_json::json!({"service": "crosswalk", "api": "/api/openapi.json"})),
         // Timers come outside of /api, where nobody outside of the host can send anything.
-        repair_timer::PATH => return repair_timer::run(app, &method).await,
+        repair_timer::PATH => {
+            let checked = access::check_host(&app, &headers).and_then(|()| access::check_page(&app, &method, &headers));
+            return match checked {
+                Ok(()) => repair_timer::run(app, &method).await,
+                Err(error) => error.into_response(),
+            };
+        }
         _ => {}
     }
     let began = Instant::now();
@@ -129,27 +136,50 @@ async fn answer<B: Buf>(
 ) -> Result<Response, ApiError> {
     let began = Instant::now();
     let query = Query::parse(query);
-    let admitted = in_storage_time(async {
+    let identified = in_storage_time(async {
         access::check_host(&app, &headers)?;
         let matched = matched?;
         let (right, handler) = matched.handler(&method)?;
-        let (caller, grant) = access::admit(&app, right, &matched, &query, &headers, caller_id).await?;
-        Ok((matched, handler, caller, grant))
+        access::check_page(&app, &method, &headers)?;
+        let caller = access::identify(&app, right, &headers).await?;
+        *caller_id = caller.as_ref().map(|caller| caller.id().to_owned());
+        Ok((matched, right, handler, caller))
     })
     .await;
     let waited = began.elapsed();
     // Refused or not: the connection can be used again only after its body.
     let body = read_body(&headers, body).await;
-    let (matched, handler, caller, grant) = admitted?;
-    let request = Request { method, params: matched.params?, query, headers, body: body?, caller, grant };
-    let deadline = matched.route.deadline.saturating_sub(waited);
-    let handled = tokio::time::timeout(deadline, handler(app, request)).await;
-    handled.unwrap_or_else(|_| Err(ApiError::storage_unavailable(None)))
+    let (matched, right, handler, caller) = identified?;
+    let admission = Admission::new(caller.clone(), right, &matched, &query);
+    let (side_by_side, deadline) = (admission.may_begin(&app, &method).await, matched.route.deadline);
+    let admitted = in_time(STORAGE_DEADLINE.saturating_sub(waited), admission.decide(&app));
+    let handled = async |grant| {
+        let request = Request { method, params: matched.params?, query, headers, body: body?, caller, grant };
+        handler(Arc::clone(&app), request).await
+    };
+    let outcome = async {
+        if !side_by_side {
+            return handled(admitted.await?).await;
+        }
+        // Side by side, which saves a round trip. What is found is shown only if the right is still there.
+        let (_, outcome) = tokio::try_join!(biased; admitted, async { Ok(handled(Grant::default()).await) })?;
+        outcome
+    };
+    in_time(deadline.saturating_sub(waited), outcome).await
 }
 
 /// The part of a longer handler that needs the store: an outage is answered in time here, too.
-async fn in_storage_time<T>(part: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-    tokio::time::timeout(STORAGE_DEADLINE, part).await.unwrap_or_else(|_| Err(ApiError::storage_unavailable(None)))
+fn in_storage_time<T>(part: impl Future<Output = Result<T, ApiError>>) -> impl Future<Output = Result<T, ApiError>> {
+    in_time(STORAGE_DEADLINE, part)
+}
+
+/// No `async fn`, which would hold `part` twice.
+fn in_time<T>(
+    deadline: Duration,
+    part: impl Future<Output = Result<T, ApiError>>,
+) -> impl Future<Output = Result<T, ApiError>> {
+    let late = |_| Err(ApiError::storage_unavailable(None));
+    tokio::time::timeout(deadline, part).map(move |outcome| outcome.unwrap_or_else(late))
 }
 
 /// The body, if it is not too long and arrives in time.

@@ -5,13 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use moka::future::Cache;
-
 use super::{
     KEPT, SettingsError,
     names::{Owners, SecretKey, SecretNameError, SecretScope},
 };
 use crate::{
+    cache::{Cache, Clock},
     domain::{Secret, SecretReference},
     integrations::Registry,
     organizations::Organizations,
@@ -51,19 +50,22 @@ pub(super) struct Credentials {
     /// What was there or was not, by name.
     values: Cache<(u64, String), Option<Secret>>,
     owners: Cache<(), Arc<Owners>>,
-    of_mappings: Cache<String, Secret>,
 }
 
 impl Credentials {
-    pub(super) fn new(store: Arc<dyn SecretStore>, organizations: Organizations, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn SecretStore>,
+        organizations: Organizations,
+        registry: Arc<Registry>,
+        clock: Clock,
+    ) -> Self {
         Self {
             store,
             organizations,
             registry,
             generation: Arc::default(),
-            values: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build(),
-            owners: Cache::builder().max_capacity(1).time_to_live(KEPT).build(),
-            of_mappings: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build(),
+            values: Cache::new(MOST, KEPT, Clock::clone(&clock)),
+            owners: Cache::new(1, KEPT, clock),
         }
     }
 
@@ -78,7 +80,7 @@ impl Credentials {
         scope: &SecretScope,
         anew: bool,
     ) -> Result<Option<Secret>, SettingsError> {
-        let owners = self.owners.try_get_with((), self.read_owners()).await.map_err(Arc::unwrap_or_clone)?;
+        let owners = self.owners.get_or_read((), self.read_owners()).await?;
         let name = match owners.name(key, scope, &self.registry) {
             // No store can have one.
             Err(SecretNameError::TooLong { .. }) => return Ok(None),
@@ -90,25 +92,22 @@ impl Credentials {
             self.values.insert(cached, value.clone()).await;
             return Ok(value);
         }
-        Ok(self.values.try_get_with(cached, self.read(&name)).await.map_err(Arc::unwrap_or_clone)?)
+        Ok(self.values.get_or_read(cached, self.read(&name)).await?)
     }
 
-    /// The secret of a mapping. What a reference leads to never changes.
+    /// The secret of a mapping.
     pub(super) async fn of_mapping(&self, reference: &SecretReference) -> Result<Option<Secret>, SecretError> {
-        let name = reference.name();
-        if let Some(known) = self.of_mappings.get(name).await {
-            return Ok(Some(known));
-        }
-        let found = self.read(name).await?;
-        if let Some(secret) = &found {
-            self.of_mappings.insert(name.to_owned(), secret.clone()).await;
+        let cached = (self.generation(), reference.name().to_owned());
+        let found = self.values.get_or_read(cached.clone(), self.read(reference.name())).await?;
+        if found.is_none() {
+            self.values.forget(&cached).await;
         }
         Ok(found)
     }
 
     /// Does not keep what was read of that name.
     pub(super) async fn forget(&self, key: &SecretKey, scope: &SecretScope) {
-        self.values.invalidate(&(self.generation(), key.name(scope))).await;
+        self.values.forget(&(self.generation(), key.name(scope))).await;
     }
 
     /// Where to store a credential, by the organizations that there are now.

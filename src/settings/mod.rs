@@ -17,7 +17,6 @@ use std::{
 };
 
 use futures::future::try_join_all;
-use moka::future::Cache;
 
 use self::credentials::Credentials;
 pub use self::{
@@ -25,6 +24,7 @@ pub use self::{
     names::{SecretKey, SecretNameError, SecretScope},
 };
 use crate::{
+    cache::{Cache, Clock},
     domain::{IntegrationName, Mapping, OrgId, Secret},
     integrations::{
         ConfigField, Failure, FailureClass, Integration, IntegrationError, Problems, Registry, Scope, Setting,
@@ -68,9 +68,10 @@ pub struct SettingsReader {
 
 impl SettingsReader {
     /// `registry`: whose credentials no organization's may be taken for.
-    pub fn new(tables: Tables, registry: Arc<Registry>, secrets: Arc<dyn SecretStore>) -> Self {
-        let credentials = Credentials::new(secrets, Organizations::new(Arc::clone(&tables)), registry);
-        Self { tables, credentials, cache: Cache::builder().max_capacity(MOST).time_to_live(KEPT).build() }
+    pub fn new(tables: Tables, registry: Arc<Registry>, secrets: Arc<dyn SecretStore>, clock: Clock) -> Self {
+        let organizations = Organizations::new(Arc::clone(&tables));
+        let credentials = Credentials::new(secrets, organizations, registry, Clock::clone(&clock));
+        Self { tables, credentials, cache: Cache::new(MOST, KEPT, clock) }
     }
 
     /// A value of the table `Config`: the organization's own, else the global one. An empty value counts as none.
@@ -145,12 +146,12 @@ impl SettingsReader {
         let org_id = org_id.filter(|org_id| org_id.as_str() != GLOBAL);
         let key = (self.credentials.generation(), integration.name().clone(), org_id.cloned());
         if refresh {
-            self.cache.invalidate(&key).await;
+            self.cache.forget(&key).await;
             let settings = self.read(integration, org_id, true).await?;
             self.cache.insert(key, Arc::clone(&settings)).await;
             return Ok(settings);
         }
-        self.cache.try_get_with(key, self.read(integration, org_id, false)).await.map_err(Arc::unwrap_or_clone)
+        self.cache.get_or_read(key, self.read(integration, org_id, false)).await
     }
 
     /// The values of the declared fields of a mapping's data, secrets among them.

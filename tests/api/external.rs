@@ -18,6 +18,7 @@ use crosswalk::{
         manifest::{FieldKind, Pattern},
     },
     secrets::{SecretError, SecretStore},
+    settings::SettingsReader,
     tables::{EmbeddedTables, Table, Tables},
 };
 use tokio::sync::watch;
@@ -229,7 +230,7 @@ impl SecretStore for Vault {
     }
 }
 
-/// A server with that external system, its credential, and a clock of the test's own for discovery.
+/// A server with that external system, its credential, and a clock of the test's own for discovery and settings.
 pub struct Lab {
     pub server: Server,
     pub external: Arc<External>,
@@ -251,6 +252,9 @@ impl Lab {
         let told = Arc::clone(&clock);
         let limits = Limits { clock: Arc::new(move || *told.lock().unwrap()), deadline, ..Limits::default() };
         app.discovery = Discovery::new(app.tasks.clone(), limits);
+        let told = Arc::clone(&clock);
+        let seconds = Arc::new(move || told.lock().unwrap().timestamp());
+        app.settings = SettingsReader::new(app.tables.clone(), app.registry.clone(), vault.clone(), seconds);
         app.test_deadline = deadline;
         Self { server: Server::with(app).await, external, vault, clock }
     }

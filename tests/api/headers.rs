@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crosswalk::{app::App, http::ROUTES, secrets::NoSecrets, tables::EmbeddedTables};
+use crosswalk::{app::App, auth::Auth, http::ROUTES, secrets::NoSecrets, tables::EmbeddedTables};
 use reqwest::{
     Method,
     header::{HeaderMap, HeaderName},
@@ -11,6 +11,7 @@ use reqwest::{
 use crate::{
     client::{Answer, Call},
     documents::named_mapping,
+    provider::Provider,
     routes::sample,
     server::{Server, registry},
 };
@@ -19,9 +20,13 @@ const PAGE: &str = "https://admin.example.com";
 const COLLECTION: &str = "/organizations/acme/integrations";
 
 async fn with_cors() -> Server {
+    Server::with(app_with_cors()).await
+}
+
+fn app_with_cors() -> App {
     let mut app = App::new(Arc::new(EmbeddedTables::in_memory().unwrap()), registry(), Arc::new(NoSecrets));
     app.cors_origins = vec!["http://localhost:3000".to_owned(), PAGE.to_owned()];
-    Server::with(app).await
+    app
 }
 
 fn preflight(server: &Server, path: &str, origin: &str) -> Call {
@@ -74,7 +79,11 @@ async fn only_what_has_a_version_or_is_public_may_be_kept() {
 #[tokio::test]
 async fn a_page_that_may_call_is_told_so_before_and_after() {
     let server = with_cors().await;
-    for path in [COLLECTION, "/health", "/organizations/acme/integrations/halo/mapping_x"] {
+    let mut app = app_with_cors();
+    app.auth = Auth::entra(Provider::start().await.tokens(), app.tables.clone());
+    let entra = Server::with(app).await;
+    let paths = [COLLECTION, "/health", "/organizations/acme/integrations/halo/mapping_x"];
+    for (server, path) in paths.map(|path| (&server, path)).into_iter().chain([(&entra, COLLECTION)]) {
         let url = format!("http://{}/api{path}", server.address);
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let asked = http.request(Method::OPTIONS, url).header("origin", PAGE);
@@ -83,10 +92,12 @@ async fn a_page_that_may_call_is_told_so_before_and_after() {
         let said = |name: &str| answer.headers()[name].to_str().unwrap();
         assert_eq!(said("access-control-allow-origin"), PAGE);
         assert_eq!(said("access-control-allow-methods"), "GET, POST, PUT, PATCH, DELETE");
-        assert_eq!(
-            said("access-control-allow-headers"),
-            "Authorization, Content-Type, If-Match, If-None-Match, X-Organization-Id, traceparent"
-        );
+        let allowed = answer.headers().get_all("access-control-allow-headers").iter();
+        let allowed: Vec<_> = allowed.map(|value| value.to_str().unwrap()).collect();
+        let mut expected = vec!["Authorization, Content-Type, If-Match, If-None-Match, X-Organization-Id, traceparent"];
+        // Where a caller's name counts.
+        expected.extend(server.app.auth.is_development().then_some("X-Dev-User"));
+        assert_eq!(allowed, expected);
         assert_eq!((said("access-control-max-age"), said("vary")), ("3600", "Origin"));
         assert!(!answer.headers().contains_key("access-control-allow-credentials"));
         assert_eq!(answer.bytes().await.unwrap(), "");

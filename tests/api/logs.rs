@@ -92,7 +92,7 @@ async fn every_line_of_a_request_has_its_ids_also_when_it_goes_on_elsewhere() {
 
 #[tokio::test]
 async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
-    const SECRETS: [&str; 11] = [
+    const SECRETS: [&str; 12] = [
         "s3cret-of-a-mapping",
         "s3cret-of-it-later",
         "s3cret-query",
@@ -103,6 +103,7 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
         "s3cret-trace",
         "s3cret-cookie",
         "s3cret-name",
+        "s3cret-value",
         "S3CRETMETHOD",
     ];
     let program = Talkative::start();
@@ -116,7 +117,6 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
             .header("cookie", "session=s3cret-cookie")
             .header("x-organization-id", "s3cret-header")
             .header("if-match", "\"s3cret-header\"")
-            .header("origin", "https://s3cret-header")
             .header("traceparent", "00-s3cret-trace-1-1")
             .header("x-azure-functions-invocationid", "s3cret-trace")
     };
@@ -134,6 +134,7 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
     ] {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "S3CRETMETHOD"] {
             loaded(method.parse().unwrap(), path, &data).await;
+            loaded(method.parse().unwrap(), path, &data).header("origin", "https://s3cret-header").await;
         }
     }
     // What is accepted, stored, read and tested.
@@ -146,6 +147,15 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
     api.post(&format!("{one}/test"), &json!({})).await.is(200);
     api.get(&one).query(&[("code", "s3cret-query")]).await.is(200);
     api.get("/integrations/example_psa/mappings").query(&[("externalOrgId", "s3cret-name")]).await.is(200);
+    // A credential: stored, refused, and where none belongs.
+    let credential = json!({"value": "s3cret-value", "scope": "acme"});
+    api.put("/secrets/example_psa_client_secret", &credential).await.is(204);
+    api.put("/secrets/example_psa_client_secret", &json!({"value": "s3cret-value", "scope": "s3cret-value"}))
+        .await
+        .is(404);
+    api.put("/secrets/s3cret-value", &credential).await.is(400);
+    api.call(Method::PUT, "/secrets/psa_key").text("{\"value\": \"s3cret-value\", ").await.is(400);
+    api.post(&format!("{one}/test"), &json!({})).await.is(200);
     api.call(Method::POST, ACME).text("{\"password\": \"s3cret-body\", ").await.is(400);
     api.post(ACME, &create).header("x-dev-user", "s3cret-header s3cret-header").await.is(400);
 
@@ -172,5 +182,5 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
         assert_eq!(found, None, "{secret}");
     }
     let methods: Vec<_> = lines.iter().filter(|line| line["method"] == "other").collect();
-    assert_eq!(methods.len(), 9, "they are counted all the same");
+    assert_eq!(methods.len(), 18, "they are counted all the same");
 }

@@ -4,6 +4,7 @@
 //! starts; `hostile.rs` and `wire.rs` are for callers who mean harm or speak badly; `binary.rs` runs the real program.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test ends at the first surprise, in its helpers too")]
 
+mod admission;
 mod audit;
 mod binary;
 mod binary_commands;
@@ -20,6 +21,7 @@ mod foreign_rows;
 mod headers;
 mod health;
 mod hostile;
+mod impostor;
 mod integrations;
 mod isolation;
 mod logs;

@@ -56,7 +56,7 @@ fn callers(entra: &Entra) -> Vec<(&'static str, Option<String>, May)> {
     let refused = [
         ("garbage", "garbage".to_owned()),
         ("expired", admin().with("exp", START - 61).token()),
-        ("not yet valid", admin().with("nbf", START + 61).token()),
+        ("not yet valid", admin().with("nbf", START + 121).token()),
         ("wrong audience", admin().with("aud", "00000003-0000-0000-c000-000000000000").token()),
         ("wrong issuer", admin().with("iss", provider.issuer().replace("/v2.0", "/v3.0")).token()),
         ("wrong tenant", admin().with("tid", TENANT).token()),
@@ -65,6 +65,7 @@ fn callers(entra: &Entra) -> Vec<(&'static str, Option<String>, May)> {
         ("HS256 with the public key", by_hmac(include_bytes!("../identity/first.pub.pem"))),
         ("HS256 with the modulus", by_hmac(&Key::First.modulus())),
         ("unknown kid", admin().header("kid", "unknown").token()),
+        ("withdrawn key", admin().header("kid", "withdrawn").signed_by(Key::Second).token()),
         ("another key", admin().signed_by(Key::Second).token()),
         ("no signature", format!("{head}.")),
         ("other claims", format!("{other}.{signature}")),
@@ -104,7 +105,7 @@ fn callers(entra: &Entra) -> Vec<(&'static str, Option<String>, May)> {
 }
 
 /// Every method of every route with its right.
-fn operations() -> impl Iterator<Item = (&'static Route, reqwest::Method, Right)> {
+pub fn operations() -> impl Iterator<Item = (&'static Route, reqwest::Method, Right)> {
     ROUTES.iter().flat_map(|route| {
         methods(route).map(move |method| {
             let wanted = if method == "HEAD" { "GET" } else { method.as_str() };
@@ -128,6 +129,12 @@ fn only_health_asks_for_nobody() {
 async fn every_route_refuses_every_caller_who_lacks_its_right_and_no_other() {
     let entra = Entra::start().await;
     let mapping = json!({"integration_name": "halo", "external_org_id": "1", "mapping_id": "mapping_x"});
+    // Every caller here comes after a rotation of the keys.
+    entra.provider.publishes(vec![Key::Second.jwk("withdrawn")]);
+    let old = Parts::user(&entra.provider).with("oid", "admin").header("kid", "withdrawn").signed_by(Key::Second);
+    entra.with(&old.token()).get("/organizations").await.is(200);
+    entra.provider.publishes(vec![Key::First.jwk("first")]);
+    entra.provider.later(60);
     entra.of("admin").post("/organizations/acme/integrations", &mapping).await.is(201);
     for (name, token, may) in callers(&entra) {
         let client = token.map_or_else(|| entra.server.api.clone(), |token| entra.with(&token));

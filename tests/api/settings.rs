@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use crosswalk::{
+    cache::system_clock,
     context::ClientError,
     domain::{IntegrationName, OrgId},
     integrations::{
@@ -90,7 +91,7 @@ async fn the_organizations_own_comes_before_the_global_and_that_before_the_defau
     let tables: Tables = Arc::new(EmbeddedTables::in_memory().unwrap());
     let vault =
         Vault::of(&[("psa-api-key", "global"), ("psa-pin", "1"), ("acme-psa-pin", "2"), ("globex-psa-api-key", "x")]);
-    let reader = SettingsReader::new(Arc::clone(&tables), Arc::default(), vault.clone());
+    let reader = SettingsReader::new(Arc::clone(&tables), Arc::default(), vault.clone(), system_clock());
     set(&tables, "GLOBAL", "psa_base_url", "https://global").await;
     set(&tables, "acme", "psa_base_url", "https://acme").await;
     // Another integration whose name begins alike, another organization, and a credential where none belongs.
@@ -128,7 +129,7 @@ async fn the_organizations_own_comes_before_the_global_and_that_before_the_defau
 async fn everything_that_is_missing_or_wrong_is_told_at_once_and_no_value_is() {
     let tables: Tables = Arc::new(EmbeddedTables::in_memory().unwrap());
     let vault = Vault::of(&[("acme-psa-pin", "hunter2"), ("psa-api-key", "")]);
-    let reader = SettingsReader::new(Arc::clone(&tables), Arc::default(), vault);
+    let reader = SettingsReader::new(Arc::clone(&tables), Arc::default(), vault, system_clock());
     set(&tables, "acme", "psa_region", "hunter3").await;
     set(&tables, "GLOBAL", "psa_base_url", "http://hunter4").await;
     let error = reader.resolve(&psa(), Some(&acme()), false).await.unwrap_err();
@@ -162,6 +163,43 @@ async fn settings_are_kept_until_read_anew_and_mistakes_are_not() {
     lab.vault.remove("psa-api-key");
     settings.resolve(&**integration, None, true).await.unwrap_err();
     settings.resolve(&**integration, None, false).await.unwrap_err();
+}
+
+/// A change made elsewhere: the credential is as old as half a minute when the settings are made of it, and they as old again.
+#[tokio::test]
+async fn what_another_process_has_changed_counts_after_a_minute() {
+    let lab = Lab::start().await;
+    let (settings, integration) = (&lab.server.app.settings, lab.server.app.registry.get("psa").unwrap());
+    let now = async || {
+        let settings = settings.resolve(&**integration, None, false).await.unwrap();
+        ["api_key", "region"].map(|key| settings.get(key).unwrap().value.expose().to_owned())
+    };
+    let credential = async |key| {
+        let found = settings.get_secret(None, key).await.unwrap();
+        found.map(|(secret, _)| secret.expose().to_owned())
+    };
+    assert_eq!(credential("psa_api_key").await.as_deref(), Some("global-k3y"));
+    assert_eq!(credential("psa_pin").await, None);
+    lab.pass(Duration::from_secs(29));
+    assert_eq!(now().await, ["global-k3y", "eu"]);
+    lab.vault.set("psa-api-key", "rotated");
+    lab.vault.set("psa-pin", "new");
+    lab.config("GLOBAL", "psa_region", "us").await;
+    assert_eq!(credential("psa_pin").await, None, "what was not there is kept, too");
+    lab.pass(Duration::from_secs(1));
+    assert_eq!(credential("psa_api_key").await.as_deref(), Some("rotated"));
+    assert_eq!(credential("psa_pin").await.as_deref(), Some("new"));
+    lab.pass(Duration::from_secs(28));
+    assert_eq!(now().await, ["global-k3y", "eu"]);
+    lab.pass(Duration::from_secs(1));
+    assert_eq!(now().await, ["rotated", "us"]);
+
+    // What was read stands in for nothing when the store is down.
+    lab.vault.down.send_replace(true);
+    assert_eq!(now().await, ["rotated", "us"]);
+    lab.pass(Duration::from_secs(30));
+    let error = settings.resolve(&**integration, None, false).await.unwrap_err();
+    assert!(matches!(error, SettingsError::Secrets(_)), "{error:?}");
 }
 
 #[tokio::test]

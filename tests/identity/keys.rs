@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crosswalk::auth::TokenError;
 use futures::future::join_all;
+use ring::signature::{RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RsaPublicKeyComponents};
+use serde_json::json;
 
 use crate::{
     provider::{Mood, Provider, START},
@@ -231,4 +234,67 @@ async fn keys_for_other_uses_are_not_taken() {
         provider.publishes(vec![Key::Second.jwk("second"), jwk.clone()]);
         assert!(provider.caller(&provider.tokens(), &user).await.is_err(), "{jwk}");
     }
+}
+
+/// A modulus of 1024 bits, and a token that its key signed.
+const TINY: (&str, &str) = (
+    "xIlD7yTfjJK5g2wzc_Y_WKBIzKNPY8dkmqBOC1_R76kgsg1duR8pWRRYQv4FCNRt4M45OioJRz7-3m4tcX8dm8N1bXY5Z-1HRRqvB58dvcw8C0IibZaSVJiYRRzc11Y1BjeFUkKQY-3yltIbtZiCvzEKqIiAmFkdlQHR8K638MU",
+    "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiIsImtpZCI6InRpbnkifQ.e30.ZGou05cHSiw1d5WzQCYyRnC01JGTc_vidfi5sBa7BP2gb95LzHJSYOouXcfTptM2h0mlZcZXgU9BfblXMFry4rOzhCX0ix3MnaGYhWxEoXNeAth971lLo4ik805SMt5WJuTjplIdPOMOMf7UucnU1ZcIrolqS1sM4UAIr7BT1VY",
+);
+
+#[tokio::test]
+async fn keys_that_are_too_short_count_for_nothing_and_take_no_good_ones_place() {
+    let (n, token) = TINY;
+    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let tiny = RsaPublicKeyComponents { n: decode(n), e: decode("AQAB") };
+    let legacy = &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY;
+    tiny.verify(legacy, message.as_bytes(), &decode(signature)).expect("the signature is right");
+
+    let provider = Provider::start().await;
+    let (tokens, user) = (provider.tokens(), Parts::user(&provider));
+    provider.caller(&tokens, &user).await.unwrap();
+    let tiny = json!({"kty": "RSA", "use": "sig", "kid": "tiny", "n": n, "e": "AQAB"});
+    provider.publishes(vec![tiny.clone(), Key::First.jwk("first")]);
+    provider.later(60);
+    assert_eq!(tokens.caller(Some(&format!("Bearer {token}"))).await, Err(UNKNOWN));
+    provider.publishes(vec![tiny]);
+    provider.later(60);
+    assert_eq!(tokens.caller(Some(&format!("Bearer {token}"))).await, Err(TokenError::Unavailable));
+    provider.caller(&tokens, &user).await.unwrap();
+}
+
+/// A certificate says nothing that is asked for here: a key is its modulus and exponent.
+#[tokio::test]
+async fn what_else_a_key_set_may_hold() {
+    let provider = Provider::start().await;
+    let (user, second) = (Parts::user(&provider), Parts::user(&provider).signed_by(Key::Second));
+    let jwk = |n: serde_json::Value, e: &str| json!({"kty": "RSA", "use": "sig", "kid": "first", "n": n, "e": e});
+    let modulus = Key::First.jwk("first")["n"].clone();
+    let refused = [
+        json!({"kty": "RSA", "use": "sig", "kid": "first", "x5c": ["MIIC"], "x5t": "first"}),
+        jwk(modulus.clone(), ""),
+        jwk(modulus.clone(), "AQ"),
+        jwk(modulus.clone(), "AA"),
+        jwk(crate::tokens::encode(&[0xff; 2000]).into(), "AQAB"),
+        jwk(crate::tokens::encode(&[0; 256]).into(), "AQAB"),
+        jwk(json!(1), "AQAB"),
+        json!({"kty": "oct", "use": "sig", "kid": "first", "k": modulus, "n": modulus, "e": "AQAB"}),
+        json!(null),
+    ];
+    for jwk in &refused {
+        provider.publishes(vec![jwk.clone(), Key::Second.jwk("second")]);
+        assert!(provider.caller(&provider.tokens(), &user).await.is_err(), "{jwk}");
+        // And none of them takes down those beside it.
+        provider.publishes(vec![jwk.clone(), Key::First.jwk("first")]);
+        provider.caller(&provider.tokens(), &user).await.unwrap_or_else(|error| panic!("{jwk}: {error}"));
+    }
+    // The same id twice: each of them may have signed.
+    provider.publishes([Key::First, Key::Second, Key::First].map(|key| key.jwk("first")).to_vec());
+    let tokens = provider.tokens();
+    provider.caller(&tokens, &user).await.unwrap();
+    provider.caller(&tokens, &second).await.unwrap();
+    provider.publishes(vec![Key::First.jwk("first"), Key::First.jwk("")]);
+    let tokens = provider.tokens();
+    assert_eq!(provider.caller(&tokens, &second).await, Err(TokenError::Invalid("the signature is wrong")));
 }

@@ -2,12 +2,13 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
 use crosswalk::{
     auth::{Auth, Caller, Denied, Manageable, Permissions, Right, TokenError},
+    cache::system_clock,
     domain::OrgId,
     tables::*,
 };
@@ -267,7 +268,7 @@ async fn a_store_that_does_not_answer_gives_no_rights_and_is_not_remembered() {
 #[tokio::test]
 async fn a_hundred_requests_read_two_rows() {
     let tables = tables().await;
-    let permissions = Permissions::new(Arc::clone(&tables) as Tables);
+    let permissions = Permissions::new(Arc::clone(&tables) as Tables, system_clock());
     let acme = org("acme");
     let all = futures::future::join_all((0..100).map(|_| permissions.rights("technician", Some(&acme)))).await;
     assert!(all.into_iter().all(|rights| rights.unwrap().can_manage()));
@@ -277,6 +278,46 @@ async fn a_hundred_requests_read_two_rows() {
     assert_eq!(tables.reads.load(Ordering::SeqCst), 3);
     permissions.rights("a'b", Some(&acme)).await.unwrap();
     assert_eq!(tables.reads.load(Ordering::SeqCst), 3, "an id that no key can hold is not looked for");
+}
+
+/// Both ways: a right that was given must not be missing for longer than one that was taken away still counts.
+#[tokio::test]
+async fn what_the_platform_changes_counts_after_five_seconds() {
+    let tables = tables().await;
+    let now = Arc::new(AtomicI64::new(0));
+    let told = Arc::clone(&now);
+    let clock = Arc::new(move || told.load(Ordering::SeqCst));
+    let permissions = Permissions::new(Arc::clone(&tables) as Tables, clock);
+    let acme = org("acme");
+    let can = async |id: &str| permissions.rights(id, Some(&acme)).await.unwrap().can_manage();
+    let set = async |table, partition: &str, row: &str, name: &str, value: bool| {
+        put(&tables.inner, table, partition, row, &[("UserType", "MSP".into()), (name, value.into())]).await;
+    };
+    assert!(can("technician").await && can("admin").await && can("customer").await);
+    assert!(!can("former").await && !can("newcomer").await);
+    assert_eq!(permissions.last("technician", Some(&acme)).await.map(|rights| rights.can_manage()), Some(true));
+    assert_eq!(permissions.last("technician", Some(&org("globex"))).await, None);
+
+    set(Table::UserPermissions, "technician", "acme", "CanManageConfig", false).await;
+    set(Table::Users, "USER", "admin", "IsActive", false).await;
+    tables.inner.delete(Table::UserPermissions, &Key::new("customer", "acme"), &When::Any).await.unwrap();
+    set(Table::Users, "USER", "former", "IsActive", true).await;
+    set(Table::Users, "USER", "newcomer", "IsActive", true).await;
+    set(Table::UserPermissions, "newcomer", "acme", "CanManageConfig", true).await;
+    now.store(4, Ordering::SeqCst);
+    assert!(can("technician").await && can("admin").await && can("customer").await);
+    assert!(!can("former").await && !can("newcomer").await);
+    now.store(5, Ordering::SeqCst);
+    assert!(!can("technician").await && !can("admin").await && !can("customer").await);
+    assert!(can("former").await && can("newcomer").await);
+
+    // An old answer stands in for nothing.
+    tables.down.store(true, Ordering::SeqCst);
+    now.store(9, Ordering::SeqCst);
+    assert!(can("newcomer").await);
+    now.store(10, Ordering::SeqCst);
+    assert!(permissions.rights("newcomer", Some(&acme)).await.is_err());
+    assert_eq!(permissions.last("technician", Some(&acme)).await.map(|rights| rights.can_manage()), Some(false));
 }
 
 #[tokio::test]

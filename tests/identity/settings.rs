@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crosswalk::config::{Identity, InvalidSettings};
+use crosswalk::config::{Identity, InvalidSettings, Server, Storage};
 
 use crate::tokens::{AUDIENCE, TENANT};
 
@@ -50,9 +50,9 @@ fn all_mistakes_are_told_at_once() {
         ("AZURE_AUTHORITY_HOST", "http://login.microsoftonline.com"),
     ];
     insta::assert_snapshot!(wrong(&settings), @r"
-    AZURE_TENANT_ID: expected the GUID of the tenant whose users call, not 'common'
-    CROSSWALK_AUDIENCE: expected the client id of this API, here or in AZURE_CLIENT_ID, or its Application ID URI, not 'my api'
-    AZURE_AUTHORITY_HOST: expected https:// and the host where the tenant signs in (http:// on loopback only), not 'http://login.microsoftonline.com'
+    AZURE_TENANT_ID: expected the GUID of the tenant whose users call
+    CROSSWALK_AUDIENCE: expected the client id of this API, here or in AZURE_CLIENT_ID, or its Application ID URI
+    AZURE_AUTHORITY_HOST: expected https:// and the host where the tenant signs in, nothing else (http:// on loopback only)
     ");
     insta::assert_snapshot!(
         wrong(&[("CROSSWALK_AUTH", "none")]),
@@ -93,4 +93,28 @@ fn an_authority_is_a_host_and_nothing_else() {
 fn development_refuses_to_start_in_azure() {
     assert_eq!(read(&[("CROSSWALK_AUTH", "development")]), Ok(Identity::Development));
     assert!(wrong(&[("CROSSWALK_AUTH", "development"), ("WEBSITE_INSTANCE_ID", "x")]).contains("WEBSITE_INSTANCE_ID"));
+}
+
+/// An address with a password, a token in a query, a secret in the wrong place: what is wrong is never shown.
+#[test]
+fn no_mistake_shows_the_value() {
+    let hosts =
+        ["https://user:s3cret@login.example.com", "https://login.example.com/?sig=s3cret", "s3cret", "s3cret@x"];
+    for host in hosts {
+        let settings =
+            [("AZURE_TENANT_ID", "s3cret"), ("CROSSWALK_AUDIENCE", "s3cret s3cret"), ("AZURE_AUTHORITY_HOST", host)];
+        let told = wrong(&settings);
+        assert_eq!((told.lines().count(), told.contains("s3cret")), (3, false), "{told}");
+        let all = [
+            ("CROSSWALK_AUTH", "development"),
+            ("CROSSWALK_CORS_ORIGINS", host),
+            ("AZURE_KEY_VAULT_URL", host),
+            ("AzureWebJobsStorage__tableServiceUri", host),
+        ];
+        let all: HashMap<_, _> = all.into_iter().collect();
+        let read = |name: &str| all.get(name).map(|value| (*value).to_owned());
+        let (server, storage) = (Server::read(&read).unwrap_err(), Storage::read(&read).unwrap_err());
+        let told = format!("{server}\n{storage}");
+        assert_eq!((told.lines().count(), told.contains("s3cret")), (3, false), "{told}");
+    }
 }

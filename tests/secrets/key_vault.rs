@@ -22,7 +22,7 @@ use crate::{
 
 conformance::run_on!(on_a_vault().await);
 
-const NAME: &str = "psa-api-key";
+pub const NAME: &str = "psa-api-key";
 const VALUE: &str = "value-that-nobody-may-see";
 
 /// Whoever asks gets the token, or nobody does.
@@ -42,11 +42,11 @@ impl TokenCredential for Credential {
     }
 }
 
-fn open(url: &str) -> KeyVaultSecrets {
+pub fn open(url: &str) -> KeyVaultSecrets {
     KeyVaultSecrets::with_credential(url, Arc::new(Credential(Some(TOKEN)))).unwrap()
 }
 
-async fn on_a_vault() -> (KeyVaultSecrets, Vault) {
+pub async fn on_a_vault() -> (KeyVaultSecrets, Vault) {
     let vault = Vault::start().await;
     (open(&vault.url), vault)
 }

@@ -4,4 +4,5 @@
 mod conformance;
 mod key_vault;
 mod local;
+mod rotation;
 mod stub;

@@ -11,7 +11,7 @@
 //!
 //! Secrets of a mapping's data are in another store still. New ones are stored under new names before 2, and their names are
 //! in the marker; those that nothing refers to after 2 are in the intent, and go before it does. A change that did not
-//! happen takes back what it stored.
+//! happen takes back what it stored, and its marker stays where the store did not say whether it has them.
 //!
 //! [`super::Repair`] walks the markers and does again what follows the transaction; all of it can be repeated. Index rows are
 //! written only over the index row that was read *before* the source, so a late writer never puts an old state back.
@@ -133,8 +133,20 @@ impl Journal {
         self.tasks.spawn(discard.in_current_span());
     }
 
-    /// Undoes what a marker says of a change whose writer is gone. What a mapping refers to
-    /// by now stays: the change may have happened, and have been finished.
+    /// Removes what was stored, after the answer. The marker stays: what the store gave no answer to may still arrive, and
+    /// repair removes it once more.
+    pub fn take_back(&self, marker: Marker) {
+        let journal = self.clone();
+        let take_back = async move {
+            if let Err(error) = journal.forget(&marker.secrets).await {
+                warn!(%error, "secrets of a change that did not happen are left to repair");
+            }
+        };
+        self.tasks.spawn(take_back.in_current_span());
+    }
+
+    /// Undoes what a marker says of a change whose writer is gone. What a mapping refers to by now stays: the change may have
+    /// happened, and have been finished.
     pub async fn abandon(&self, org_id: &OrgId, change: Uuid) -> Result<(), TableError> {
         let key = keys::marker(org_id, change);
         let marker = self.tables.get(Table::OrgIntegrationMappings, &key).await?;

@@ -21,6 +21,7 @@ use crate::{
         Actor, ExternalOrgId, ExternalOrgName, IntegrationName, Mapping, MappingData, MappingId, MappingKey, OrgId,
         TestOutcome,
     },
+    secrets::SecretError,
     tables::{Key, Operation, Put, Stored, Table, TableError, When},
 };
 
@@ -103,9 +104,9 @@ impl Mappings {
     ///
     /// # Errors
     /// Unknown or inactive organization, unknown integration, duplicate external id, taken mapping id, storage.
-    pub async fn create(&self, new: WantedMapping, actor: Actor) -> Result<Versioned, MappingError> {
+    pub async fn create(&self, mut new: WantedMapping, actor: Actor) -> Result<Versioned, MappingError> {
         self.mappable(new.integration.as_str())?;
-        let data = self.data_change(&new.org_id, &new.integration, new.data.clone().map(Some))?;
+        let data = self.data_change(&new.org_id, &new.integration, new.data.take().map(Some))?;
         Ok(self.write(Request::Create(new), data, actor).await?.found.versioned())
     }
 
@@ -113,9 +114,9 @@ impl Mappings {
     ///
     /// # Errors
     /// As [`Self::create`]; several mappings and no id; a row among them that cannot be read.
-    pub async fn set(&self, set: WantedMapping, actor: Actor) -> Result<(Versioned, bool), MappingError> {
+    pub async fn set(&self, mut set: WantedMapping, actor: Actor) -> Result<(Versioned, bool), MappingError> {
         self.mappable(set.integration.as_str())?;
-        let data = self.data_change(&set.org_id, &set.integration, set.data.clone().map(Some))?;
+        let data = self.data_change(&set.org_id, &set.integration, set.data.take().map(Some))?;
         let written = self.write(Request::Set(set), data, actor).await?;
         Ok((written.found.versioned(), written.created))
     }
@@ -127,11 +128,11 @@ impl Mappings {
     pub async fn update(
         &self,
         key: MappingKey,
-        patch: Patch,
+        mut patch: Patch,
         expected: Expected,
         actor: Actor,
     ) -> Result<Versioned, MappingError> {
-        let data = self.data_change(&key.org_id, &key.integration, patch.data.clone())?;
+        let data = self.data_change(&key.org_id, &key.integration, patch.data.take())?;
         Ok(self.write(Request::Update { key, patch, expected }, data, actor).await?.found.versioned())
     }
 
@@ -207,7 +208,11 @@ impl Mappings {
                 // The marker names them, and there is no other reason left not to make the change.
                 marked.clone()?;
                 if let Err(error) = self.journal.store(secrets).await {
-                    self.journal.discard(marker, true);
+                    match error {
+                        SecretError::Unavailable { .. } => self.journal.take_back(marker),
+                        SecretError::ReadOnly => self.journal.discard(marker, false),
+                        _ => self.journal.discard(marker, true),
+                    }
                     return Err(error.into());
                 }
             }

@@ -3,15 +3,18 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
+use async_trait::async_trait;
 use crosswalk::{
     app::App,
+    domain::Secret,
     mappings::{Expected, MappingError, REPAIR_GRACE},
+    secrets::{SecretError, SecretStore},
     tables::{TableError, Tables},
 };
 use futures::future::{BoxFuture, join_all};
@@ -293,4 +296,44 @@ async fn many_creates_of_one_external_organization_leave_one_value() {
     assert_eq!(stores.vault.values(), ["new"], "without any repair");
     is_exact(&stores.tables, &stores.vault).await;
     invariants::hold_after(&stores.process(), &[]).await;
+}
+
+/// A store whose answers are lost, and where what was to be stored arrives when everybody has gone.
+#[derive(Default)]
+struct Late {
+    vault: Arc<Vault>,
+    on_their_way: Mutex<Vec<(String, Secret)>>,
+}
+
+#[async_trait]
+impl SecretStore for Late {
+    async fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+        self.vault.get(name).await
+    }
+
+    async fn set(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
+        self.on_their_way.lock().unwrap().push((name.to_owned(), value.clone()));
+        Err(SecretError::Unavailable { reason: "no answer".into(), retry_after: None })
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), SecretError> {
+        self.vault.delete(name).await
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_arrives_after_it_was_taken_back_is_removed() {
+    let (tables, late) = (memory().await, Arc::new(Late::default()));
+    let process = process(Arc::clone(&tables), Arc::<Late>::clone(&late));
+    let outcome = create(&process, "a", NEW).await;
+    assert!(matches!(outcome, Err(MappingError::Secrets(SecretError::Unavailable { .. }))), "{outcome:?}");
+    process.drain(Duration::from_mins(1)).await;
+    let arriving = std::mem::take(&mut *late.on_their_way.lock().unwrap());
+    for (name, value) in &arriving {
+        late.vault.set(name, value).await.unwrap();
+    }
+    assert_eq!(late.vault.values(), ["new"]);
+    let report = process.mappings.repair().run_once(SystemTime::now() + REPAIR_GRACE * 2).await.unwrap();
+    assert_eq!((report.discarded, report.failed), (1, 0));
+    is_exact(&tables, &late.vault).await;
 }

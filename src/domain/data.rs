@@ -1,14 +1,18 @@
 //! `mapping_data`: what an integration wants to know about one mapping, as the caller wrote it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Serialize;
+use serde::{
+    Serialize,
+    de::{Deserialize, Deserializer, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::InvalidValue;
 
-/// A JSON object, kept as its text: numbers beyond what a double can hold come back digit by digit.
-#[derive(Clone, Debug, Serialize)]
+/// A JSON object, kept as its text: numbers beyond what a double can hold come back digit by digit. `Debug` does not show it:
+/// before its secrets are apart, they are in it.
+#[derive(Clone, Serialize)]
 #[serde(transparent)]
 pub struct MappingData(Box<RawValue>);
 
@@ -59,9 +63,43 @@ impl MappingData {
     }
 }
 
+impl fmt::Debug for MappingData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[mapping data]")
+    }
+}
+
 impl PartialEq for MappingData {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
+    }
+}
+
+/// The members of a JSON object as they were written, those with the same name too: to take the last one would be a guess.
+#[derive(Default)]
+pub struct Members(pub Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
     }
 }
 
@@ -76,7 +114,8 @@ mod tests {
             r#"{ "spaced" : "\u00e9" }"#,
             "{}",
         ] {
-            assert_eq!(MappingData::parse(text).unwrap().as_str(), text);
+            let data = MappingData::parse(text).unwrap();
+            assert_eq!((data.as_str(), format!("{data:?}").as_str()), (text, "[mapping data]"));
         }
     }
 

@@ -11,7 +11,7 @@ mod secret_reference;
 mod time;
 
 pub use self::{
-    data::MappingData,
+    data::{MappingData, Members},
     id::{Actor, ExternalOrgId, IntegrationName, InvalidValue, MappingId, OrgId, Source},
     mapping::{ExternalOrgName, Mapping, MappingKey, TestOutcome},
     organization::{ExternalOrganization, Organization},

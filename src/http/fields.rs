@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use crate::domain::InvalidValue;
+use crate::domain::{InvalidValue, Members};
 
 /// The fields of a body that have not been asked for yet, and the mistakes so far.
 pub struct Fields {
@@ -147,32 +146,5 @@ impl Fields {
             Err(_) => Err(InvalidValue("must be a string".to_owned())),
         };
         outcome.map_err(|InvalidValue(reason)| self.error(name, reason)).ok()
-    }
-}
-
-/// The members of an object, those with the same name too: to take the last one would be a guess.
-struct Members(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
     }
 }

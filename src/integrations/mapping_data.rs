@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use super::ConfigField;
 use crate::{
-    domain::{IntegrationName, InvalidValue, MappingData, OrgId, Secret, SecretReference},
+    domain::{IntegrationName, InvalidValue, MappingData, Members, OrgId, Secret, SecretReference},
     secrets::VALUE_LIMIT,
 };
 
@@ -48,8 +48,11 @@ enum Member {
 /// A declared field as a row has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredValue {
+    Unset,
     Text(String),
     Secret(SecretReference),
+    /// Something that is no value of it.
+    Unusable,
 }
 
 impl<'a> DataFields<'a> {
@@ -71,11 +74,16 @@ impl<'a> DataFields<'a> {
         org_id: &OrgId,
         integration: &IntegrationName,
     ) -> Result<GivenData, Problems> {
-        let given = members(&data);
-        let mut problems = Problems::new();
-        for (key, value) in &given {
-            if SecretReference::is_claimed_by(value) {
-                problems.insert(named(key), "must be a value, not the reference to a secret".to_owned());
+        let (mut given, mut problems) = (BTreeMap::new(), Problems::new());
+        let Members(members) = serde_json::from_str(data.as_str()).unwrap_or_default();
+        for (key, value) in members {
+            let value: Value = serde_json::from_str(value.get()).unwrap_or_default();
+            if SecretReference::is_claimed_by(&value) {
+                problems.insert(named(&key), "must be a value, not the reference to a secret".to_owned());
+            }
+            let twice = given.insert(key.clone(), value).is_some();
+            if twice && !self.0.is_empty() {
+                problems.entry(named(&key)).or_insert("must be given once".to_owned());
             }
         }
         if self.0.is_empty() {
@@ -88,43 +96,42 @@ impl<'a> DataFields<'a> {
                 Err(problem) => {
                     problems.entry(named(&key)).or_insert(problem);
                 }
-                Ok((text, false)) => {
-                    declared.insert(key, Member::Text(text));
-                }
-                Ok((text, true)) if text == MASK => {
+                Ok((_, text)) if text == MASK => {
                     declared.insert(key, Member::Kept);
                 }
-                Ok((text, true)) => {
+                Ok((field, text)) if field.is_secret() => {
                     let reference = SecretReference::new(org_id, integration, &key);
                     secrets.push((reference.clone(), Secret::new(text)));
                     declared.insert(key, Member::Secret(reference));
+                }
+                Ok((_, text)) => {
+                    declared.insert(key, Member::Text(text));
                 }
             }
         }
         if problems.is_empty() { Ok(GivenData { members: Given::Declared(declared), secrets }) } else { Err(problems) }
     }
 
-    /// The text of a member, and whether it is secret.
-    fn member(&self, key: &str, value: Value) -> Result<(String, bool), String> {
+    /// The field of a member, and its text.
+    fn member(&self, key: &str, value: Value) -> Result<(&'a ConfigField, String), String> {
         let Some(field) = self.field(key) else {
             let known: Vec<_> = self.0.iter().map(|field| field.key.as_str()).collect();
             return Err(format!("is no field of this integration's mapping_data; its fields are {}", known.join(", ")));
         };
         let Value::String(text) = value else { return Err("must be a string".to_owned()) };
+        // Of any field: one that was secret when the mapping was written is shown as a mask, too.
+        if text == MASK {
+            return Ok((field, text));
+        }
         if text.is_empty() {
             return Err("must not be empty; leave it out instead".to_owned());
         }
-        if field.is_secret() {
-            if text == MASK {
-                return Ok((text, true));
-            }
-            if text.len() > VALUE_LIMIT || text.contains('\0') {
-                return Err(format!("must have at most {VALUE_LIMIT} bytes, none of them zero"));
-            }
+        if field.is_secret() && (text.len() > VALUE_LIMIT || text.contains('\0')) {
+            return Err(format!("must have at most {VALUE_LIMIT} bytes, none of them zero"));
         }
         match field.problem(&text) {
             Some(problem) => Err(problem),
-            None => Ok((text, field.is_secret())),
+            None => Ok((field, text)),
         }
     }
 
@@ -164,44 +171,26 @@ impl<'a> DataFields<'a> {
         MappingData::of_members(&changed.collect())
     }
 
-    /// What the declared fields of a row are set to, or their defaults; a reference that is another organization's or
-    /// field's is a problem.
-    ///
-    /// # Errors
-    /// Every field whose value is of no use.
+    /// What each declared field is set to in a row, or its default. It may have been stored before the field was declared, so
+    /// it may be none that the field can have. The reference of another organization or field is of no use.
     pub fn stored(
         &self,
         data: Option<&MappingData>,
         org_id: &OrgId,
         integration: &IntegrationName,
-    ) -> Result<BTreeMap<&'a str, StoredValue>, Problems> {
+    ) -> Vec<(&'a ConfigField, StoredValue)> {
         let mut there = data.map(members).unwrap_or_default();
-        let (mut values, mut problems) = (BTreeMap::new(), Problems::new());
-        for field in self.0 {
-            let value = match there.remove(&field.key) {
-                None | Some(Value::Null) => field.default.clone().map(StoredValue::Text),
-                Some(Value::String(text)) => Some(StoredValue::Text(text)),
-                Some(other) => match SecretReference::of_value(&other) {
-                    Some(reference) if field.is_secret() && reference.is_of(org_id, integration, &field.key) => {
-                        Some(StoredValue::Secret(reference))
-                    }
-                    _ => {
-                        problems.insert(named(&field.key), "is stored as something that is no value of it".to_owned());
-                        continue;
-                    }
-                },
-            };
-            match value {
-                Some(value) => {
-                    values.insert(field.key.as_str(), value);
+        let value = |field: &'a ConfigField| match there.remove(&field.key) {
+            Some(Value::String(text)) if !text.is_empty() => StoredValue::Text(text),
+            None | Some(Value::String(_)) => field.default.clone().map_or(StoredValue::Unset, StoredValue::Text),
+            Some(other) => match SecretReference::of_value(&other) {
+                Some(reference) if field.is_secret() && reference.is_of(org_id, integration, &field.key) => {
+                    StoredValue::Secret(reference)
                 }
-                None if field.is_required() => {
-                    problems.insert(named(&field.key), "is not set".to_owned());
-                }
-                None => {}
-            }
-        }
-        if problems.is_empty() { Ok(values) } else { Err(problems) }
+                _ => StoredValue::Unusable,
+            },
+        };
+        self.0.iter().zip(self.0.iter().map(value)).collect()
     }
 
     /// JSON Schema for whoever enters the data; none where anything goes.
@@ -277,14 +266,24 @@ fn named(key: &str) -> String {
     format!("mapping_data.{key}")
 }
 
-/// The secrets that a row refers to.
-pub fn references(data: Option<&MappingData>) -> BTreeSet<SecretReference> {
-    let referring = data.filter(|data| data.as_str().contains("$secret"));
-    referring.map(members).unwrap_or_default().values().filter_map(SecretReference::of_value).collect()
+/// The secrets that a row refers to, without those of another organization or field: what was copied is not its own.
+pub fn references(
+    data: Option<&MappingData>,
+    org_id: &OrgId,
+    integration: &IntegrationName,
+) -> BTreeSet<SecretReference> {
+    let referring = data.filter(|data| data.as_str().contains("$secret")).map(members).unwrap_or_default();
+    let own = referring.iter().filter_map(|(key, value)| {
+        SecretReference::of_value(value).filter(|reference| reference.is_of(org_id, integration, key))
+    });
+    own.collect()
 }
 
+/// Null counts as none.
 fn members(data: &MappingData) -> BTreeMap<String, Value> {
-    serde_json::from_str(data.as_str()).unwrap_or_default()
+    let mut members: BTreeMap<String, Value> = serde_json::from_str(data.as_str()).unwrap_or_default();
+    members.retain(|_, value| !value.is_null());
+    members
 }
 
 fn raw(value: &Value) -> Box<RawValue> {
@@ -333,16 +332,17 @@ mod tests {
             let given = json!({"pin": pin, "key": key, "site": site});
             let taken = fields.take(parse(&given), &org_id, &integration).unwrap();
             let row = taken.over(None).unwrap();
-            let stored = fields.stored(Some(&row), &org_id, &integration).unwrap();
+            let stored = fields.stored(Some(&row), &org_id, &integration);
             for (field, value) in [("pin", &pin), ("key", &key)] {
-                let reference = stored.get(field).map(|value| match value {
-                    StoredValue::Secret(reference) => reference,
-                    StoredValue::Text(text) => panic!("{text} is in the row"),
-                });
+                let reference = match stored.iter().find(|(known, _)| known.key == field) {
+                    Some((_, StoredValue::Secret(reference))) => Some(reference),
+                    Some((_, StoredValue::Unset)) => None,
+                    other => panic!("{other:?} is in the row"),
+                };
                 let found = reference.and_then(|wanted| taken.secrets.iter().find(|(reference, _)| reference == wanted));
                 prop_assert_eq!(found.map(|(_, secret)| secret.expose()), value.as_deref());
             }
-            prop_assert_eq!(references(Some(&row)).len(), taken.secrets.len());
+            prop_assert_eq!(references(Some(&row), &org_id, &integration).len(), taken.secrets.len());
 
             let shown = fields.masked(row.clone());
             let shown_value: Value = serde_json::from_str(shown.as_str()).unwrap();

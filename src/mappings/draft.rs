@@ -1,5 +1,7 @@
 //! What a decision comes to: the mapping before and after, and from that the rows and the audit event to be written.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -71,9 +73,14 @@ impl Draft {
         }
         guards.extend(self.slot);
 
-        // What was stored for this change and is not needed after all goes, too.
-        let kept = integrations::references(after.data.as_ref());
-        let mut forget = integrations::references(before.as_ref().and_then(|(before, _)| before.data.as_ref()));
+        // What was stored for this change and is not needed after all goes, too. What a copy of the row refers to stays.
+        let references = |mapping: &Mapping| {
+            integrations::references(mapping.data.as_ref(), &mapping.key.org_id, &mapping.key.integration)
+        };
+        let others = self.siblings.readable.iter().map(|found| &found.mapping);
+        let others = others.filter(|mapping| mapping.key != after.key);
+        let kept: BTreeSet<_> = others.chain([&after]).flat_map(references).collect();
+        let mut forget = before.as_ref().map(|(before, _)| references(before)).unwrap_or_default();
         forget.extend(marker.secrets.iter().cloned());
         let forget = forget.difference(&kept).cloned().collect();
 

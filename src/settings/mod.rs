@@ -27,8 +27,8 @@ use crate::{
     cache::{Cache, Clock},
     domain::{IntegrationName, Mapping, OrgId, Secret},
     integrations::{
-        ConfigField, Failure, FailureClass, Integration, IntegrationError, Problems, Registry, Scope, Setting,
-        Settings, StoredValue,
+        ConfigField, Failure, FailureClass, Integration, IntegrationError, Registry, Scope, Setting, Settings,
+        StoredValue,
     },
     organizations::Organizations,
     secrets::{SecretError, SecretStore},
@@ -165,30 +165,34 @@ impl SettingsReader {
     ) -> Result<Settings, SettingsError> {
         let key = &mapping.key;
         let stored = integration.mapping_data().stored(mapping.data.as_ref(), &key.org_id, &key.integration);
-        let stored = stored.map_err(|problems| incomplete(integration, mapping, problems))?;
-        let values = stored.into_iter().map(async |(field, value)| {
-            let (value, secret) = match value {
-                StoredValue::Text(text) => (Some(Secret::new(text)), false),
-                StoredValue::Secret(reference) => (self.credentials.of_mapping(&reference).await?, true),
-            };
-            Ok::<_, SettingsError>((field, value.map(|value| Setting { value, secret, scope: Scope::Organization })))
-        });
-        let (mut values_set, mut problems) = (BTreeMap::new(), Problems::new());
-        for (field, value) in try_join_all(values).await? {
-            match value {
-                Some(value) => {
-                    values_set.insert(field.to_owned(), value);
+        let found = stored.into_iter().map(async |(field, stored)| {
+            let value = match stored {
+                StoredValue::Unset => Ok(None),
+                StoredValue::Text(text) => Ok(Some(Secret::new(text))),
+                StoredValue::Secret(reference) => {
+                    let value = self.credentials.of_mapping(&reference).await?;
+                    value.map(Some).ok_or_else(|| "is not in the secret store any more".to_owned())
                 }
-                None => {
-                    problems.insert(format!("mapping_data.{field}"), "is not in the secret store any more".to_owned());
+                StoredValue::Unusable => Err("is stored as something that is no value of it".to_owned()),
+            };
+            let checked = value.and_then(|value| check(field, value.map(|value| (value, Scope::Organization))));
+            Ok::<_, SettingsError>((field, checked))
+        });
+        let (mut values, mut problems) = (BTreeMap::new(), BTreeMap::new());
+        for (field, checked) in try_join_all(found).await? {
+            match checked {
+                Ok(Some(setting)) => {
+                    values.insert(field.key.clone(), setting);
+                }
+                Ok(None) => {}
+                Err(problem) => {
+                    let name = format!("mapping_data.{}", field.key);
+                    let problem = format!("{name} {problem}; enter it in the mapping {key}");
+                    problems.insert(name, problem);
                 }
             }
         }
-        if problems.is_empty() {
-            Ok(Settings::new(values_set))
-        } else {
-            Err(incomplete(integration, mapping, problems))
-        }
+        if problems.is_empty() { Ok(Settings::new(values)) } else { Err(invalid(integration, problems)) }
     }
 
     async fn read(
@@ -304,14 +308,6 @@ fn remedy(field: &ConfigField, key: &str, org_id: Option<&OrgId>) -> String {
     }
     let own = org_id.map(|org_id| format!("{org_id} or ")).unwrap_or_default();
     format!("set Value of row {ROW}{key} in table Config, partition {own}{GLOBAL}")
-}
-
-fn incomplete(integration: &dyn Integration, mapping: &Mapping, problems: Problems) -> SettingsError {
-    let told = |(field, is)| {
-        let problem = format!("{field} {is}; enter it in the mapping {}", mapping.key);
-        (field, problem)
-    };
-    invalid(integration, problems.into_iter().map(told).collect())
 }
 
 fn invalid(integration: &dyn Integration, fields: BTreeMap<String, String>) -> SettingsError {

@@ -166,6 +166,7 @@ async fn nothing_that_a_caller_sends_in_confidence_is_logged() {
     assert!(!created.text().contains("s3cret"), "{}", created.text());
     let mut wrong = own("s3cret-of-a-mapping");
     wrong["mapping_data"]["api_kye"] = "s3cret-of-a-mapping".into();
+    wrong["mapping_data"]["s3cret-of-a-mapping"] = "api_key".into();
     api.post(ACME, &wrong).await.is(400);
     let tested = api.post(&format!("{path}/test"), &json!({})).await.is(200);
     assert_eq!(tested.json()["details"]["class"], "authentication", "{}", tested.text());

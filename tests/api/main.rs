@@ -26,6 +26,7 @@ mod integrations;
 mod isolation;
 mod logs;
 mod mapping_data;
+mod mapping_data_hostile;
 mod mappings;
 mod matrix;
 mod openapi;

@@ -1,5 +1,6 @@
 //! `mapping.x`: what is entered with a mapping goes where the manifest says, and nowhere else.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use crosswalk::integrations::FailureClass;
 use serde_json::json;
 
@@ -93,4 +94,52 @@ client:
         assert_eq!(own.client("1").await.is_ok(), host == "mine.example.com", "{host}");
     }
     assert_eq!(system.asked().len(), 0);
+}
+
+/// One set of settings, so one connection; the logins are of the mappings.
+#[tokio::test]
+async fn two_mappings_never_share_a_token() {
+    const FIELDS: &str = "
+mapping_data:
+  - {key: tenant, title: Tenant, type: string, help: None}
+  - {key: pin_secret, title: Pin, type: secret, help: None}
+# no list_organizations:
+get_organization: {request: {path: '/account'}, mapping: {id: /id, name: /name}}
+";
+    let oauth2 = "auth: {type: oauth2_client_credentials, token_url: 'https://id.example.com/token', client_id: '{{config.key}}', client_secret: '{{config.secret}}'}";
+    let schemes = [
+        format!("{oauth2}\nclient: {{token_params: {{tenant: '{{{{mapping.tenant}}}}', pin: '{{{{mapping.pin_secret}}}}'}}}}"),
+        format!("{oauth2}\nclient: {{token_url: 'https://id.example.com/token/{{{{mapping.tenant}}}}/{{{{mapping.pin_secret}}}}'}}"),
+        "auth: {type: session_token, login: {url: 'https://id.example.com/token', body: {tenant: '{{mapping.tenant}}', pin: '{{mapping.pin_secret}}'}}, \
+         token_path: /access_token, inject: {headers: {Authorization: 'Bearer {{session.token}}'}}}".to_owned(),
+        "auth: {type: session_token, login: {url: 'https://id.example.com/token', headers: {X-Tenant: '{{mapping.tenant}}', X-Pin: '{{mapping.pin_secret}}'}}, \
+         token_path: /access_token, inject: {headers: {Authorization: 'Bearer {{session.token}}'}}}".to_owned(),
+        "auth: {type: jwt_bearer, token_url: 'https://id.example.com/token', algorithm: HS512, key: '{{mapping.pin_secret}}', \
+         claims: {iss: '{{mapping.tenant}}'}}".to_owned(),
+    ];
+    for scheme in schemes {
+        // A token names the login that it came of.
+        let system = System::start(|asked| {
+            if !asked.path.starts_with("/token") {
+                return Reply::json(&json!({"id": "1", "name": "One"}));
+            }
+            let headers = ["x-tenant", "x-pin"].map(|name| asked.header(name).unwrap_or_default().to_owned());
+            let sent = format!("{}{headers:?}{:?}", asked.path, asked.body);
+            Reply::json(&json!({"access_token": STANDARD.encode(sent)}))
+        })
+        .await;
+        let set = [("key", "k"), ("secret", "s")];
+        let mut subject = Subject::new(&manifest(&format!("{FIELDS}{scheme}")), &set, &system);
+        let mut tokens = Vec::new();
+        for data in [("a", "1111"), ("b", "1111"), ("a", "2222"), ("a", "1111")] {
+            subject = subject.with_data(&[("tenant", data.0), ("pin_secret", data.1)]);
+            let client = subject.client("1").await.unwrap();
+            client.get("/things", &[]).await.unwrap();
+            tokens.push(system.asked().last().unwrap().header("authorization").unwrap().to_owned());
+        }
+        assert_eq!(tokens[0], tokens[3], "{scheme}: the same mapping, the same login");
+        tokens.sort();
+        tokens.dedup();
+        assert_eq!(tokens.len(), 3, "{scheme}");
+    }
 }

@@ -184,6 +184,20 @@ const SCHEMES: &[&str] = &[
     "auth: {type: hmac_signature, variant: duo_v5, key_id: me, secret: '{{config.secret}}'}",
 ];
 
+/// The scheme as it is, with credentials of the integration; and with those of a mapping.
+fn whose(scheme: &str) -> [String; 2] {
+    let of_mapping = scheme.replace("config.", "mapping.");
+    let key = if scheme.contains("pem_secret") { "pem_secret" } else { "secret" };
+    [
+        format!("{FILTERS}check: {{request: {{path: /me}}}}\n{scheme}"),
+        format!(
+            "{FILTERS}mapping_data: [{{key: {key}, title: S, type: secret, help: S}}]\n\
+             # no list_organizations:\n\
+             get_organization: {{request: {{path: '/orgs/{{{{org.id}}}}'}}, mapping: {{id: /id, name: /name}}}}\n{of_mapping}"
+        ),
+    ]
+}
+
 /// Everything that anyone can see of it.
 #[derive(Default)]
 struct Output(String);
@@ -205,12 +219,14 @@ impl Output {
 }
 
 async fn output_of(parts: &str, system: &System) -> String {
-    let settings: &[_] =
-        if parts.contains("pem_secret") { &[("pem_secret", PRIVATE_KEY)] } else { &[("secret", SECRET)] };
-    let subject = Subject::new(&manifest(parts), settings, system);
-    let (integration, settings) = (&subject.integration, &subject.settings);
+    let set: &[_] = if parts.contains("pem_secret") { &[("pem_secret", PRIVATE_KEY)] } else { &[("secret", SECRET)] };
+    let of_mappings = parts.contains("mapping_data");
+    let subject = Subject::new(&manifest(parts), if of_mappings { &[] } else { set }, system);
+    let subject = if of_mappings { subject.with_data(set) } else { subject };
+    let (integration, settings, data) = (&subject.integration, &subject.settings, &subject.data);
     let mut output = Output::default();
     output.add(settings);
+    output.add(data);
     output.add(&settings.fingerprint());
     let listed = integration.list_organizations(settings).await;
     output.0 += &listed
@@ -218,11 +234,11 @@ async fn output_of(parts: &str, system: &System) -> String {
         .map(|all| serde_json::to_string(&all.iter().map(|one| &one.metadata).collect::<Vec<_>>()).unwrap())
         .unwrap_or_default();
     output.tell(&listed);
-    let tested = integration.test_connection(settings, &mapping("1"), &crosswalk::integrations::Settings::none()).await;
+    let tested = integration.test_connection(settings, &mapping("1"), data).await;
     output.0 += &tested.as_ref().map(|result| result.message.clone()).unwrap_or_default();
     output.tell(&tested);
     output.tell(&integration.check(settings).await);
-    match integration.get_client(settings, &mapping("1"), &crosswalk::integrations::Settings::none()).await {
+    match integration.get_client(settings, &mapping("1"), data).await {
         Ok(client) => {
             // What a workflow gets is its own affair; what goes wrong is not.
             output.tell(&client.get("/x", &[]).await.map(|answer| answer.status));
@@ -257,7 +273,7 @@ async fn nothing_that_was_sent_is_told() {
     let captured = log();
     let mut seen = Vec::new();
     let mut shown = String::new();
-    for scheme in SCHEMES {
+    for (parts, scheme) in SCHEMES.iter().flat_map(|scheme| whose(scheme).map(|parts| (parts, scheme))) {
         for way in WAYS {
             let cuts: &[usize] = if *way == "cut" { &[180, 195] } else { &[0] };
             for (cut, login) in cuts.iter().flat_map(|cut| [(*cut, false), (*cut, true)]) {
@@ -278,10 +294,9 @@ async fn nothing_that_was_sent_is_told() {
                     echo(way, &said)
                 })
                 .await;
-                let parts = format!("{FILTERS}check: {{request: {{path: /me}}}}\n{scheme}");
                 let output = output_of(&parts, &system).await;
                 let asked = system.asked();
-                assert!(!asked.is_empty(), "{scheme} {way}");
+                assert!(!asked.is_empty(), "{parts} {way}");
                 let mut secrets = proofs(&asked);
                 if scheme.contains("pem_secret") {
                     secrets.push(PRIVATE_KEY.lines().nth(3).unwrap().to_owned());
@@ -297,7 +312,7 @@ async fn nothing_that_was_sent_is_told() {
                 }
                 for secret in &secrets {
                     let given_away = found(secret, &output);
-                    assert_eq!(given_away, None, "{scheme} {way} {login}: {secret}\n{output}");
+                    assert_eq!(given_away, None, "{parts} {way} {login}: {secret}\n{output}");
                 }
                 shown += &output;
                 seen.extend(secrets);

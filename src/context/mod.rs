@@ -137,16 +137,30 @@ impl OrganizationContext {
         integration: &str,
         mapping_id: Option<&str>,
     ) -> Result<OrganizationClient, ClientError> {
-        let mapping = self.mapping(integration, mapping_id).await?;
-        let Some(integration) = self.mappings.registry().get(integration) else {
+        let mut mapping = self.mapping(integration, mapping_id).await?;
+        let Some(found) = self.mappings.registry().get(integration) else {
             let known = self.mappings.registry().mappable();
             return Err(MappingError::IntegrationNotFound { name: integration.to_owned(), known }.into());
         };
-        let (settings, data) = tokio::try_join!(
-            self.settings.resolve(&**integration, Some(&self.org_id), false),
-            self.settings.mapping_data(&**integration, &mapping)
-        )?;
-        Ok(integration.get_client(&settings, &mapping, &data).await?)
+        let read = async |mapping: &Mapping| {
+            tokio::try_join!(
+                self.settings.resolve(&**found, Some(&self.org_id), false),
+                self.settings.mapping_data(&**found, mapping)
+            )
+        };
+        let (settings, data) = match read(&mapping).await {
+            // A secret that was replaced after the mapping was read is gone.
+            Err(error @ SettingsError::Invalid { .. }) => {
+                let now = self.mapping(integration, mapping_id).await?;
+                if now.data == mapping.data {
+                    return Err(error.into());
+                }
+                mapping = now;
+                read(&mapping).await?
+            }
+            read => read?,
+        };
+        Ok(found.get_client(&settings, &mapping, &data).await?)
     }
 
     /// A configuration value: the organization's own, else the one that holds for every organization. None: it is not set.

@@ -218,7 +218,9 @@ fn property(field: &ConfigField) -> Value {
         property["enum"] = json!(field.options);
     }
     if let Some(pattern) = &field.pattern {
-        property["pattern"] = json!(format!("^(?:{})$", pattern.as_str()));
+        // Who enters the rest anew sends the mask of a secret back.
+        let mask = if field.is_secret() { format!("|[*]{{{}}}", MASK.len()) } else { String::new() };
+        property["pattern"] = json!(format!("^(?:{}{mask})$", pattern.as_str()));
     }
     if let Some(default) = &field.default {
         property["default"] = json!(default);

@@ -287,7 +287,7 @@ async fn the_registry_tells_what_to_enter() {
             "properties": {
                 "api_key": {
                     "type": "string", "title": "The api_key", "description": help, "minLength": 1, "writeOnly": true,
-                    "format": "password", "pattern": "^(?:hunter.*)$",
+                    "format": "password", "pattern": "^(?:hunter.*|[*]{8})$",
                 },
                 "site": {"type": "string", "title": "The site", "description": help, "minLength": 1},
                 "region": {

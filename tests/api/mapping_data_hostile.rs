@@ -1,16 +1,24 @@
 //! Declared fields of `mapping_data` against hostile callers, rows that others wrote, manifests that change and stores of
 //! secrets that come and go.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
+use async_trait::async_trait;
 use crosswalk::{
-    integrations::manifest::FieldKind,
+    context::ClientError,
+    domain::{IntegrationName, MappingId, MappingKey, OrgId, Secret},
+    integrations::{Integration, IntegrationError, manifest::FieldKind},
     mappings::REPAIR_GRACE,
-    secrets::NoSecrets,
+    secrets::{NoSecrets, SecretError, SecretStore},
     tables::{EmbeddedTables, Key, Put, Table},
 };
+use futures::future::BoxFuture;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::{external::Vault, mapping_data::*, server::Server};
 
@@ -161,4 +169,98 @@ async fn many_and_long_members_are_answered_and_stored_nowhere() {
     }
     server.settled().await;
     assert_eq!(vault.all(), []);
+}
+
+/// A store where something else happens first, once.
+#[derive(Default)]
+struct Interrupted {
+    vault: Arc<Vault>,
+    before_get: Mutex<Option<BoxFuture<'static, ()>>>,
+    before_set: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+async fn happens(first: &Mutex<Option<BoxFuture<'static, ()>>>) {
+    let first = first.lock().unwrap().take();
+    if let Some(first) = first {
+        first.await;
+    }
+}
+
+#[async_trait]
+impl SecretStore for Interrupted {
+    async fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+        happens(&self.before_get).await;
+        SecretStore::get(&*self.vault, name).await
+    }
+
+    async fn set(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
+        happens(&self.before_set).await;
+        SecretStore::set(&*self.vault, name, value).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), SecretError> {
+        self.vault.delete(name).await
+    }
+}
+
+#[tokio::test]
+async fn a_client_gets_the_new_secret_where_the_old_one_was_replaced_meanwhile() {
+    let store = Arc::new(Interrupted::default());
+    let server = Arc::new(start(store.clone()).await);
+    server.api.post(COLLECTION, &wanted(&json!({"api_key": VALUE}))).await.is(201);
+    let writer = Arc::clone(&server);
+    let replaced = async move {
+        writer.api.patch(ONE, &patch(&json!({"api_key": "hunter3"}))).await.is(200);
+        writer.idle().await;
+    };
+    *store.before_get.lock().unwrap() = Some(Box::pin(replaced));
+    match server.context("acme").get_integration("psa", None).await {
+        Err(ClientError::Integration(IntegrationError::Failed { failure, .. })) => {
+            assert_eq!(failure.message, "7 of -, eu");
+        }
+        other => panic!("{:?}", other.map(drop)),
+    }
+    assert!(store.before_get.lock().unwrap().is_none());
+}
+
+/// The caller hears that it may not have happened; what is begun is finished, and nothing is left over.
+#[tokio::test]
+async fn a_slow_store_of_secrets_is_told_in_time_and_leaves_nothing_over() {
+    let (store, go) = (Arc::new(Interrupted::default()), Arc::new(Notify::new()));
+    let server = start(store.clone()).await;
+    let waits = Arc::clone(&go);
+    *store.before_set.lock().unwrap() = Some(Box::pin(async move { waits.notified().await }));
+    let late = server.api.post(COLLECTION, &wanted(&json!({"api_key": VALUE}))).await.is(503);
+    assert_eq!(late.header("retry-after"), "5");
+    server.api.get(ONE).await.is(404);
+    go.notify_one();
+    server.settled().await;
+    assert_eq!(server.api.get(ONE).await.is(200).json()["mapping_data"], json!({"api_key": MASK}));
+    assert_eq!(store.vault.all().len(), 1);
+    server.api.delete(ONE).await.is(204);
+    server.settled().await;
+    assert_eq!(store.vault.all(), []);
+}
+
+/// So that messages hold neither: a value that is in the row still, and one in the store.
+#[tokio::test]
+async fn a_value_of_a_secret_field_is_secret_wherever_it_is_stored() {
+    let server = start(Vault::of(&[])).await;
+    let data = r#"{"api_key": "hunter-plain", "site": "7"}"#;
+    let properties = [("ExternalOrgId", "1".into()), ("IsActive", true.into()), ("MappingData", data.into())];
+    server.row(Table::OrgIntegrationMappings, "acme", "psa_mapping_1", &properties).await;
+    let psa = Psa::new();
+    let secrets = async || {
+        let key = MappingKey {
+            org_id: OrgId::parse("acme").unwrap(),
+            integration: IntegrationName::parse("psa").unwrap(),
+            id: MappingId::parse("mapping_1").unwrap(),
+        };
+        let mapping = server.app.mappings.get(&key, true).await.unwrap().mapping;
+        let data = server.app.settings.mapping_data(&psa as &dyn Integration, &mapping).await.unwrap();
+        data.secrets().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(secrets().await, ["hunter-plain"]);
+    server.api.patch(ONE, &patch(&json!({"api_key": VALUE, "site": "7"}))).await.is(200);
+    assert_eq!(secrets().await, [VALUE]);
 }

@@ -196,6 +196,9 @@ impl From<MappingError> for ApiError {
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message).header(header::RETRY_AFTER, "1");
             }
             MappingError::Storage(error) => return error.into(),
+            MappingError::Secrets(SecretError::Value(reason)) => {
+                return Self::invalid("mapping_data", format!("holds a secret whose value {reason}"));
+            }
             MappingError::Secrets(error) => return error.into(),
         };
         Self::new(status, name, message).details(details)

@@ -158,15 +158,21 @@ impl<'a> DataFields<'a> {
     }
 
     fn change_secrets(&self, data: MappingData, change: impl Fn() -> Option<Box<RawValue>>) -> MappingData {
-        if !self.0.iter().any(ConfigField::is_secret) && !data.as_str().contains("$secret") {
+        if !self.0.iter().any(ConfigField::is_secret) && !may_refer(&data) {
             return data;
         }
         // By the text of each, so that the others stay as they were written.
         let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(data.as_str()).unwrap_or_default();
+        let is_secret = |key: &str, value: &RawValue| {
+            self.field(key).is_some_and(ConfigField::is_secret)
+                || serde_json::from_str(value.get()).is_ok_and(|value| SecretReference::is_claimed_by(&value))
+        };
+        if !members.iter().any(|(key, value)| is_secret(key, value)) {
+            return data;
+        }
         let changed = members.into_iter().filter_map(|(key, value)| {
-            let secret = self.field(&key).is_some_and(ConfigField::is_secret)
-                || serde_json::from_str(value.get()).is_ok_and(|value| SecretReference::is_claimed_by(&value));
-            Some((key, if secret { change()? } else { value }))
+            let value = if is_secret(&key, &value) { change()? } else { value };
+            Some((key, value))
         });
         MappingData::of_members(&changed.collect())
     }
@@ -274,11 +280,16 @@ pub fn references(
     org_id: &OrgId,
     integration: &IntegrationName,
 ) -> BTreeSet<SecretReference> {
-    let referring = data.filter(|data| data.as_str().contains("$secret")).map(members).unwrap_or_default();
+    let referring = data.filter(|data| may_refer(data)).map(members).unwrap_or_default();
     let own = referring.iter().filter_map(|(key, value)| {
         SecretReference::of_value(value).filter(|reference| reference.is_of(org_id, integration, key))
     });
     own.collect()
+}
+
+/// Cheap, and true of all data with a reference in it, also where another program has written `$` as an escape.
+fn may_refer(data: &MappingData) -> bool {
+    data.as_str().contains("$secret") || data.as_str().contains("\\u")
 }
 
 /// Null counts as none.

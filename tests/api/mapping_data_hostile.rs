@@ -175,26 +175,29 @@ async fn many_and_long_members_are_answered_and_stored_nowhere() {
 #[derive(Default)]
 struct Interrupted {
     vault: Arc<Vault>,
-    before_get: Mutex<Option<BoxFuture<'static, ()>>>,
-    before_set: Mutex<Option<BoxFuture<'static, ()>>>,
+    before_get: First,
+    before_set: First,
 }
 
-async fn happens(first: &Mutex<Option<BoxFuture<'static, ()>>>) {
+type First = Mutex<Option<BoxFuture<'static, Result<(), SecretError>>>>;
+
+async fn happens(first: &First) -> Result<(), SecretError> {
     let first = first.lock().unwrap().take();
-    if let Some(first) = first {
-        first.await;
+    match first {
+        Some(first) => first.await,
+        None => Ok(()),
     }
 }
 
 #[async_trait]
 impl SecretStore for Interrupted {
     async fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
-        happens(&self.before_get).await;
+        happens(&self.before_get).await?;
         SecretStore::get(&*self.vault, name).await
     }
 
     async fn set(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
-        happens(&self.before_set).await;
+        happens(&self.before_set).await?;
         SecretStore::set(&*self.vault, name, value).await
     }
 
@@ -212,6 +215,7 @@ async fn a_client_gets_the_new_secret_where_the_old_one_was_replaced_meanwhile()
     let replaced = async move {
         writer.api.patch(ONE, &patch(&json!({"api_key": "hunter3"}))).await.is(200);
         writer.idle().await;
+        Ok(())
     };
     *store.before_get.lock().unwrap() = Some(Box::pin(replaced));
     match server.context("acme").get_integration("psa", None).await {
@@ -229,7 +233,10 @@ async fn a_slow_store_of_secrets_is_told_in_time_and_leaves_nothing_over() {
     let (store, go) = (Arc::new(Interrupted::default()), Arc::new(Notify::new()));
     let server = start(store.clone()).await;
     let waits = Arc::clone(&go);
-    *store.before_set.lock().unwrap() = Some(Box::pin(async move { waits.notified().await }));
+    *store.before_set.lock().unwrap() = Some(Box::pin(async move {
+        waits.notified().await;
+        Ok(())
+    }));
     let late = server.api.post(COLLECTION, &wanted(&json!({"api_key": VALUE}))).await.is(503);
     assert_eq!(late.header("retry-after"), "5");
     server.api.get(ONE).await.is(404);
@@ -263,4 +270,43 @@ async fn a_value_of_a_secret_field_is_secret_wherever_it_is_stored() {
     assert_eq!(secrets().await, ["hunter-plain"]);
     server.api.patch(ONE, &patch(&json!({"api_key": VALUE, "site": "7"}))).await.is(200);
     assert_eq!(secrets().await, [VALUE]);
+}
+
+#[tokio::test]
+async fn a_reference_in_other_letters_is_one_and_a_text_about_it_is_none() {
+    let vault = Vault::of(&[]);
+    let server = start(vault.clone()).await;
+    server.api.post(COLLECTION, &wanted(&json!({"api_key": VALUE}))).await.is(201);
+    server.idle().await;
+    let (reference, _) = vault.all().pop().unwrap();
+    let data = format!(r#"{{"api_key": {{"\u0024\u0073ecret": "{reference}"}}}}"#);
+    let properties = [("ExternalOrgId", "1".into()), ("IsActive", true.into()), ("MappingData", data.as_str().into())];
+    // Of an integration whose manifest is gone, and of one that has it.
+    for name in ["chat", "psa"] {
+        server.row(Table::OrgIntegrationMappings, "acme", &format!("{name}_mapping_1"), &properties).await;
+    }
+    let listed = server.api.get(&format!("{COLLECTION}?activeOnly=false")).await.is(200);
+    assert!(listed.text().contains(MASK) && !listed.text().contains(&reference), "{}", listed.text());
+    server.api.delete(ONE).await.is(204);
+    server.idle().await;
+    assert_eq!(vault.all(), []);
+
+    let server = Server::start().await;
+    let text = r#"{ "site": 1.10, "note": "no $secret\u0021", "a": {"$secrets": {"$secret": "x"}} }"#;
+    let body = format!(r#"{{"integration_name": "halo", "external_org_id": "1", "mapping_data": {text}}}"#);
+    let created = server.api.call(Method::POST, COLLECTION).text(body).await.is(201);
+    assert!(created.text().contains(text), "{}", created.text());
+}
+
+#[tokio::test]
+async fn a_value_that_the_store_does_not_take_is_told_as_part_of_the_data() {
+    let store = Arc::new(Interrupted::default());
+    let server = start(store.clone()).await;
+    let refused = async { Err(SecretError::Value("is none that the Key Vault takes".into())) };
+    *store.before_set.lock().unwrap() = Some(Box::pin(refused));
+    let answer = server.api.post(COLLECTION, &wanted(&json!({"api_key": VALUE}))).await.is(400);
+    let told = "holds a secret whose value is none that the Key Vault takes";
+    assert_eq!(answer.json()["details"], json!({"mapping_data": [told]}));
+    server.settled().await;
+    assert_eq!(store.vault.all(), []);
 }

@@ -10,6 +10,8 @@ var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 var storageTableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 
+var group = resourceGroup().id
+
 resource storageAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: storageAccountName
 }
@@ -31,7 +33,7 @@ resource secretsRole 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
     roleName: 'Crosswalk secrets of ${keyVaultName}'
     description: 'Read by name, store and delete secrets. Neither list nor back up nor purge them.'
     type: 'CustomRole'
-    assignableScopes: [resourceGroup().id]
+    assignableScopes: [group]
     permissions: [
       {
         actions: []

@@ -1,0 +1,17 @@
+//! What is deployed, held against what the program needs: without a subscription.
+//!
+//! [`bicep`] reads the files of `infra/`; [`names`] finds in them what a compiler would, [`settings`], [`tables`] and
+//! [`access`] compare them with the code and with what is safe.
+
+mod access;
+mod bicep;
+mod names;
+mod settings;
+mod tables;
+
+use std::path::Path;
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::bicep::{Declaration, Kind, file, files, resources};
+use crate::bicep::{Declaration, File, Kind, file, files, resources};
 
 /// Built-in roles: their id in every tenant, and where each is given.
 const ROLES: [(&str, &str, &str); 5] = [
@@ -39,7 +39,7 @@ const TYPES: [&str; 18] = [
 ];
 
 fn of_type(name: &str) -> Vec<Declaration> {
-    resources().into_iter().map(|(_, one)| one).filter(|one| one.resource_type() == name).collect()
+    resources().map(|(_, one)| one).filter(|one| one.resource_type() == name).collect()
 }
 
 fn properties(name: &str) -> Value {
@@ -51,8 +51,8 @@ fn properties(name: &str) -> Value {
 #[test]
 fn types_and_versions_are_known() {
     let used: BTreeSet<String> = files()
-        .iter()
-        .flat_map(|file| file.declarations())
+        .values()
+        .flat_map(File::declarations)
         .filter(|one| one.kind == Kind::Resource)
         .map(|one| one.target)
         .collect();
@@ -97,15 +97,15 @@ fn nothing_is_opened_by_a_key_or_to_the_public() {
 fn no_secret_comes_in_or_goes_out() {
     let asking =
         Regex::new(r"(?i)list\w*Keys|list\w*Secrets|listKeys|getSecret\(|accountSas|serviceSas|@secure").unwrap();
-    for file in files() {
+    for (path, file) in files() {
         let found = asking.find(&file.text).map(|found| found.as_str());
-        assert_eq!(found, None, "{}", file.path.display());
+        assert_eq!(found, None, "{path}");
         for one in file.declarations() {
             let is_value = matches!(one.kind, Kind::Param | Kind::Output);
             let name = one.name.to_lowercase();
             let suspicious =
                 ["secret", "password", "connectionstring", "apikey", "sas"].iter().any(|word| name.contains(word));
-            assert!(!(is_value && suspicious), "{}: {}", file.path.display(), one.name);
+            assert!(!(is_value && suspicious), "{path}: {}", one.name);
             assert!(!(one.kind == Kind::Output && one.value.to_string().contains("ConnectionString")), "{}", one.name);
         }
     }
@@ -190,6 +190,6 @@ fn everything_that_can_have_tags_has_them() {
     ];
     for (path, one) in resources() {
         let can = !without.iter().any(|end| one.resource_type().ends_with(end));
-        assert_eq!(one.value.get("tags").is_some(), can, "{}: {}", path.display(), one.name);
+        assert_eq!(one.value.get("tags").is_some(), can, "{path}: {}", one.name);
     }
 }

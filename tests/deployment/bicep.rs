@@ -3,22 +3,45 @@
 //! What is no literal becomes `{"=": "its text"}`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
-use regex::Regex;
 use serde_json::{Value, json};
-use tree_sitter::{Node, Parser, Tree};
 
-use crate::root;
+use crate::{root, tools::python};
+
+/// A node of the syntax tree, as `syntax.py` prints it.
+#[derive(Debug, serde::Deserialize)]
+pub struct Node {
+    pub kind: String,
+    named: bool,
+    start: usize,
+    end: usize,
+    children: Vec<Node>,
+}
+
+impl Node {
+    /// Its children that are more than punctuation.
+    pub fn named(&self) -> Vec<&Self> {
+        self.children.iter().filter(|child| child.named && child.kind != "comment").collect()
+    }
+
+    /// Every node below this one with its parent, parents first.
+    pub fn below(&self) -> Vec<(&Self, &Self)> {
+        let children = self.children.iter().map(|child| (self, child));
+        children.flat_map(|(parent, child)| [(parent, child)].into_iter().chain(child.below())).collect()
+    }
+}
 
 /// One file without a mistake in its syntax.
+#[derive(Debug, serde::Deserialize)]
 pub struct File {
-    /// Below `infra/`.
-    pub path: PathBuf,
     pub text: String,
-    tree: Tree,
+    pub tree: Node,
+    mistakes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,27 +80,37 @@ impl Declaration {
     }
 }
 
-/// Every Bicep file of `infra/`, `main.bicepparam` among them.
-pub fn files() -> Vec<File> {
-    let mut found = Vec::new();
-    collect(&root().join("infra"), &mut found);
-    found.sort();
-    assert!(found.len() > 5, "infra/ has lost its files: {found:?}");
-    found.iter().map(|path| File::read(path)).collect()
+/// Every Bicep file of `infra/` by its path there, `main.bicepparam` among them.
+pub fn files() -> &'static BTreeMap<String, File> {
+    static FILES: OnceLock<BTreeMap<String, File>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let folder = root().join("infra");
+        let mut found = Vec::new();
+        collect(&folder, &mut found);
+        let name = |path: &str| Path::new(path).strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+        let files: BTreeMap<_, _> = parse(&found).into_iter().map(|(path, file)| (name(&path), file)).collect();
+        assert!(files.len() > 5, "infra/ has lost its files: {:?}", files.keys());
+        for (path, file) in &files {
+            assert!(file.mistakes.is_empty(), "{path}: {:?}", file.mistakes);
+        }
+        files
+    })
 }
 
 /// The file at that path below `infra/`.
-pub fn file(path: &str) -> File {
-    File::read(&root().join("infra").join(path))
+pub fn file(path: &str) -> &'static File {
+    files().get(path).unwrap_or_else(|| panic!("infra/{path} is missing"))
 }
 
-/// Every declared resource of every file, with the file it is in.
-pub fn resources() -> Vec<(PathBuf, Declaration)> {
-    let all = files().into_iter().flat_map(|file| {
-        let path = file.path.clone();
-        file.declarations().into_iter().map(move |one| (path.clone(), one))
-    });
-    all.filter(|(_, one)| one.kind == Kind::Resource && !one.existing).collect()
+/// Every declared resource, with the file it is in.
+pub fn resources() -> impl Iterator<Item = (&'static str, Declaration)> {
+    let all = files().iter().flat_map(|(path, file)| file.declarations().into_iter().map(move |one| (&**path, one)));
+    all.filter(|(_, one)| one.kind == Kind::Resource && !one.existing)
+}
+
+fn parse(paths: &[PathBuf]) -> BTreeMap<String, File> {
+    let script = root().join("tests/deployment/syntax.py");
+    serde_json::from_slice(&python([&script].into_iter().chain(paths))).unwrap()
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -92,68 +125,17 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 impl File {
-    fn read(path: &Path) -> Self {
-        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let path = path.strip_prefix(root().join("infra")).unwrap().to_owned();
-        Self::parse(path, text).unwrap_or_else(|mistake| panic!("{mistake}"))
-    }
-
-    /// The text as a file, or its first mistake.
-    pub fn parse(path: PathBuf, text: String) -> Result<Self, String> {
-        // In a file of parameters they have no type, which the grammar does not know.
-        let is_of_parameters = path.extension().is_some_and(|extension| extension == "bicepparam");
-        let untyped = Regex::new(r"(?m)^param (\w+) =").unwrap();
-        let text = if is_of_parameters { untyped.replace_all(&text, "param $1 object =").into_owned() } else { text };
-        let mut parser = Parser::new();
-        parser.set_language(&tree_sitter_bicep::LANGUAGE.into()).unwrap();
-        let tree = parser.parse(&text, None).unwrap();
-        let file = Self { path, text, tree };
-        match file.nodes().into_iter().find(|node| Self::is_mistake(*node)) {
-            None => Ok(file),
-            Some(node) => Err(format!(
-                "{}:{}: no valid Bicep near '{}'",
-                file.path.display(),
-                node.start_position().row + 1,
-                file.text_of(node).lines().next().unwrap_or_default()
-            )),
-        }
-    }
-
-    /// The grammar takes any white space between two members, Bicep only a comma or a new line.
-    fn is_mistake(node: Node) -> bool {
-        let glued = node.prev_sibling().is_some_and(|before| {
-            let members = ["object", "array", "infrastructure"];
-            node.parent().is_some_and(|parent| members.contains(&parent.kind()))
-                && [before, node].iter().all(|one| one.is_named() && one.kind() != "comment")
-                && before.end_position().row == node.start_position().row
-        });
-        glued || node.is_error() || node.is_missing()
-    }
-
-    /// Every node, parents first.
-    pub fn nodes(&self) -> Vec<Node<'_>> {
-        fn add<'a>(node: Node<'a>, all: &mut Vec<Node<'a>>) {
-            all.push(node);
-            for child in node.children(&mut node.walk()) {
-                add(child, all);
-            }
-        }
-        let mut all = Vec::new();
-        add(self.tree.root_node(), &mut all);
-        all
-    }
-
-    pub fn text_of(&self, node: Node) -> &str {
-        &self.text[node.byte_range()]
+    pub fn text_of(&self, node: &Node) -> &str {
+        &self.text[node.start..node.end]
     }
 
     pub fn declarations(&self) -> Vec<Declaration> {
         let mut declarations = Vec::new();
         let mut decorators = Vec::new();
-        for node in self.tree.root_node().named_children(&mut self.tree.walk()) {
-            if node.kind() == "decorators" {
-                let text = |one: Node| self.text_of(one).trim_start_matches('@').to_owned();
-                decorators = node.named_children(&mut node.walk()).map(text).collect();
+        for node in self.tree.named() {
+            if node.kind == "decorators" {
+                let text = |one| self.text_of(one).trim_start_matches('@').to_owned();
+                decorators = node.named().into_iter().map(text).collect();
             } else if let Some(mut declaration) = self.declaration(node) {
                 declaration.decorators = std::mem::take(&mut decorators);
                 declarations.push(declaration);
@@ -162,8 +144,8 @@ impl File {
         declarations
     }
 
-    fn declaration(&self, node: Node) -> Option<Declaration> {
-        let kind = match node.kind() {
+    fn declaration(&self, node: &Node) -> Option<Declaration> {
+        let kind = match &*node.kind {
             "parameter_declaration" => Kind::Param,
             "variable_declaration" => Kind::Var,
             "resource_declaration" => Kind::Resource,
@@ -171,38 +153,36 @@ impl File {
             "output_declaration" => Kind::Output,
             _ => return None,
         };
-        let children: Vec<Node> = node.children(&mut node.walk()).collect();
-        let after = |token: &str| children.iter().position(|child| child.kind() == token).map(|at| children[at + 1]);
+        let [_, name, second, rest @ ..] = &*node.children else { return None };
+        let value = node.children.iter().skip_while(|child| child.kind != "=").nth(1);
         let has_target = matches!(kind, Kind::Resource | Kind::Module);
         Some(Declaration {
             kind,
-            name: self.text_of(children[1]).to_owned(),
-            target: if has_target { self.value(children[2]).as_str()?.to_owned() } else { String::new() },
-            existing: children.iter().any(|child| child.kind() == "existing"),
-            value: after("=").map_or(Value::Null, |value| self.value(value)),
+            name: self.text_of(name).to_owned(),
+            target: if has_target { self.value(second).as_str()?.to_owned() } else { String::new() },
+            existing: rest.iter().any(|child| child.kind == "existing"),
+            value: value.map_or(Value::Null, |value| self.value(value)),
             decorators: Vec::new(),
         })
     }
 
-    fn value(&self, node: Node) -> Value {
-        let named: Vec<Node> =
-            node.named_children(&mut node.walk()).filter(|child| child.kind() != "comment").collect();
-        match node.kind() {
-            "string" if named.iter().all(|part| part.kind() != "interpolation") => {
+    fn value(&self, node: &Node) -> Value {
+        let named = node.named();
+        match &*node.kind {
+            "string" if named.iter().all(|part| part.kind != "interpolation") => {
                 self.text_of(node).trim_matches('\'').replace("\\'", "'").into()
             }
             "number" => self.text_of(node).parse::<i64>().unwrap().into(),
             "boolean" => (self.text_of(node) == "true").into(),
             "array" => named.into_iter().map(|item| self.value(item)).collect(),
             "object" => {
-                let member = |member: Node| {
-                    let name = self.text_of(member.named_child(0).unwrap()).trim_matches('\'').to_owned();
-                    let last = u32::try_from(member.named_child_count()).unwrap() - 1;
-                    (name, self.value(member.named_child(last).unwrap()))
+                let member = |member: &Node| {
+                    let parts = member.named();
+                    (self.text_of(parts[0]).trim_matches('\'').to_owned(), self.value(parts[parts.len() - 1]))
                 };
                 Value::Object(named.into_iter().map(member).collect())
             }
-            "for_statement" | "if_statement" => self.value(*named.last().unwrap()),
+            "for_statement" | "if_statement" => self.value(named[named.len() - 1]),
             _ => json!({"=": self.text_of(node)}),
         }
     }
@@ -210,12 +190,15 @@ impl File {
 
 #[test]
 fn mistakes_in_the_syntax_are_found() {
+    let folder = tempfile::tempdir().unwrap();
     let good = "param name string = 'x'\nvar a = [\n  { b: 1, c: [name] }\n]\noutput d array = a\n";
-    assert!(File::parse("a.bicep".into(), good.to_owned()).is_ok());
-    for (from, to) in [(" string", ""), ("'x'", "'x"), (": 1", " 1"), ("}", ""), (", c", " c"), ("\nvar", " var")] {
-        let bad = good.replace(from, to);
-        assert!(File::parse("a.bicep".into(), bad.clone()).is_err(), "{bad}");
+    let bad = [(" string", ""), ("'x'", "'x"), (": 1", " 1"), ("}", ""), (", c", " c"), ("\nvar", " var")];
+    let texts = [(" ", " ")].into_iter().chain(bad).map(|(from, to)| good.replace(from, to));
+    let paths: Vec<_> = (0..=bad.len()).map(|number| folder.path().join(format!("{number}.bicep"))).collect();
+    for (path, text) in paths.iter().zip(texts) {
+        fs::write(path, text).unwrap();
     }
-    // Files of parameters name no types.
-    assert!(File::parse("a.bicepparam".into(), good.replace(" string", "")).is_ok());
+    for (number, file) in parse(&paths).values().enumerate() {
+        assert_eq!(file.mistakes.is_empty(), number == 0, "{}: {:?}", file.text, file.mistakes);
+    }
 }

@@ -8,6 +8,7 @@ mod bicep;
 mod names;
 mod settings;
 mod tables;
+mod tools;
 
 use std::path::Path;
 

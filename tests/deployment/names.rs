@@ -1,11 +1,17 @@
 //! What the compiler would say of names: nothing is used that is not declared, nothing declared that is not used, and every
 //! module gets the parameters that it takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use regex::Regex;
 
-use crate::bicep::{Declaration, File, Kind, file, files};
+use crate::{
+    bicep::{Declaration, File, Kind, file, files},
+    root,
+};
 
 /// Bicep's own, as far as they are used.
 const FUNCTIONS: [&str; 20] = [
@@ -31,14 +37,16 @@ const FUNCTIONS: [&str; 20] = [
     "uniqueString",
 ];
 
+/// Values for `main.bicep`, each read as a variable.
+const PARAMETERS: &str = "main.bicepparam";
+
 /// Names that expressions use, and names that they bring along: loop variables, parameters of lambdas.
 fn used(file: &File) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut used, mut local) = (BTreeSet::new(), BTreeSet::new());
-    for node in file.nodes().into_iter().filter(|node| node.kind() == "identifier") {
-        let parent = node.parent().unwrap();
-        let is_first = parent.named_child(0) == Some(node);
+    for (parent, node) in file.tree.below().into_iter().filter(|(_, node)| node.kind == "identifier") {
+        let is_first = std::ptr::eq(parent.named()[0], node);
         let name = file.text_of(node).to_owned();
-        match parent.kind() {
+        match &*parent.kind {
             // The name of the declaration, of a member, or of a type.
             "object_property" | "type" => {
                 if !is_first {
@@ -63,14 +71,13 @@ fn names(declarations: &[Declaration], kinds: &[Kind]) -> BTreeSet<String> {
 
 #[test]
 fn what_is_used_is_declared_and_what_is_declared_is_used() {
-    for file in files().iter().filter(|file| file.path.extension().is_some_and(|extension| extension == "bicep")) {
-        let path = file.path.display();
+    for (path, file) in files() {
         let (used, local) = used(file);
         let declarations = file.declarations();
         let mut known = names(&declarations, &[Kind::Param, Kind::Var, Kind::Resource, Kind::Module]);
         let idle: Vec<_> = declarations
             .iter()
-            .filter(|one| matches!(one.kind, Kind::Param | Kind::Var) || one.existing)
+            .filter(|one| path != PARAMETERS && (matches!(one.kind, Kind::Param | Kind::Var) || one.existing))
             .filter(|one| !used.contains(&one.name))
             .map(|one| &one.name)
             .collect();
@@ -108,17 +115,20 @@ fn modules_get_what_they_take_and_give_what_is_asked() {
     outputs.retain(|_, outputs| !outputs.is_empty());
     assert_eq!(taken, outputs, "asked on the left, given on the right");
 
-    let of_infra: BTreeSet<_> = files().into_iter().map(|file| file.path.to_string_lossy().into_owned()).collect();
-    let mut expected: BTreeSet<_> = modules.iter().map(|module| module.target.clone()).collect();
-    expected.extend(["main.bicep".to_owned(), "main.bicepparam".to_owned()]);
-    assert_eq!(of_infra, expected, "a file that nothing deploys, or one that is missing");
+    let mut expected: BTreeSet<_> = modules.iter().map(|module| &*module.target).collect();
+    expected.extend(["main.bicep", PARAMETERS]);
+    assert_eq!(
+        files().keys().map(|path| &**path).collect::<BTreeSet<_>>(),
+        expected,
+        "a file that nothing deploys, or one that is missing"
+    );
 }
 
 #[test]
 fn the_parameters_fit_the_template() {
-    let (values, template) = (file("main.bicepparam"), file("main.bicep").declarations());
-    assert!(values.text.contains("\nusing 'main.bicep'\n"));
-    let given = names(&values.declarations(), &[Kind::Param]);
+    let (values, template) = (file(PARAMETERS).declarations(), file("main.bicep").declarations());
+    assert!(fs::read_to_string(root().join("infra").join(PARAMETERS)).unwrap().contains("\nusing 'main.bicep'\n"));
+    let given = names(&values, &[Kind::Var]);
     let required = template.iter().filter(|one| one.kind == Kind::Param && one.value.is_null());
     let required: BTreeSet<_> = required.map(|one| one.name.clone()).collect();
     assert_eq!(required.difference(&given).collect::<Vec<_>>(), [""; 0], "no value and no default");

@@ -6,6 +6,10 @@
 mod access;
 mod bicep;
 mod names;
+mod operator;
+mod page;
+mod pipeline;
+mod program;
 mod settings;
 mod tables;
 mod tools;

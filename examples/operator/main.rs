@@ -24,7 +24,7 @@ use warp::{Filter, http::StatusCode};
 #[derive(Parser)]
 #[command(name = "operator", after_help = EXAMPLES)]
 struct Arguments {
-    /// Where the tables are: AZURE_TABLE_SERVICE_URI among the outputs of the deployment
+    /// Where the tables are: `AZURE_TABLE_SERVICE_URI` among the outputs of the deployment
     #[arg(long, value_name = "URI")]
     tables: String,
     /// Run this program instead of building one

@@ -1,7 +1,8 @@
 //! What is deployed, held against what the program needs: without a subscription.
 //!
 //! [`bicep`] reads the files of `infra/`; [`names`] finds in them what a compiler would, [`settings`], [`tables`] and
-//! [`access`] compare them with the code and with what is safe.
+//! [`access`] compare them with the code and with what is safe. [`pipeline`] looks at what publishes, [`page`] at `docs/deploy.md`,
+//! [`operator`] at the commands for deployed tables.
 
 mod access;
 mod bicep;

@@ -42,8 +42,7 @@ fn packages() -> &'static Path {
     static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
     PACKAGES.get_or_init(|| {
         let requirements = root().join("tests/deployment/requirements.txt");
-        let digest = Sha256::digest(fs::read(&requirements).unwrap());
-        let name: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{:x}", Sha256::digest(fs::read(&requirements).unwrap()));
         let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("deployment-tools");
         fs::create_dir_all(&tools).unwrap();
         // Other test processes wait.

@@ -2,13 +2,14 @@
 //! to the Azure CLI.
 //!
 //! The tables take no keys, only tokens, and the program gets its own from an endpoint that Azure gives the app. Here a server on
-//! loopback plays that endpoint while the command runs, and answers with tokens of `az account get-access-token`. An example and
-//! not a part of the product, so that nothing on the service can get tokens in another way than from its identity.
+//! loopback plays that endpoint while the command runs, and answers with the token that `az account get-access-token` gave at the
+//! start: it lasts longer than any command. An example and not a part of the product, so that nothing on the service can get
+//! tokens in another way than from its identity.
 
 use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
-    process::{Command, ExitCode, ExitStatus, Output, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -16,11 +17,11 @@ use clap::Parser;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::spawn_blocking};
 use uuid::Uuid;
-use warp::{Filter, http::StatusCode};
+use warp::Filter;
 
 /// Run `crosswalk` on the tables of a deployment, as whoever is signed in to the Azure CLI
 ///
-/// Needs `az login` and, on the storage account, the role Storage Table Data Contributor (Reader for `verify`).
+/// Needs `az login` and, on the storage account, the role Storage Table Data Contributor.
 #[derive(Parser)]
 #[command(name = "operator", after_help = EXAMPLES)]
 struct Arguments {
@@ -34,6 +35,9 @@ struct Arguments {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
+
+/// Of every storage account in every cloud.
+const RESOURCE: &str = "https://storage.azure.com";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,13 +57,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
-    // Told now, by name, and not as a failure of the tables later.
-    token("https://storage.azure.com").await?;
+    let token = token()?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let endpoint = format!("http://{}/token", listener.local_addr()?);
-    // Only the command knows it, so nobody else on this machine gets a token.
+    // Only the command knows it, so nobody else on this machine gets the token.
     let header = Uuid::new_v4().to_string();
-    tokio::spawn(warp::serve(endpoint_for(header.clone())).incoming(listener).run());
+    // As Azure has it: https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
+    let shown = warp::header::exact("x-identity-header", header.clone().leak());
+    let answer = warp::path!("token").and(shown).map(move || warp::reply::json(&token));
+    tokio::spawn(warp::serve(answer).incoming(listener).run());
 
     let mut command = arguments.binary.map_or_else(build_and_run, Command::new);
     command
@@ -70,7 +76,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         .env_remove("AzureWebJobsStorage")
         .env_remove("AzureWebJobsStorage__clientId");
     let program = command.get_program().to_owned();
-    let status: ExitStatus = spawn_blocking(move || command.status())
+    let status = spawn_blocking(move || command.status())
         .await?
         .with_context(|| format!("{}: can't be started", program.display()))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
@@ -86,36 +92,12 @@ fn build_and_run() -> Command {
     cargo
 }
 
-/// The endpoint as Azure has it: <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>.
-fn endpoint_for(header: String) -> impl Filter<Extract = (impl warp::Reply,), Error = warp::Rejection> + Clone {
-    warp::path!("token").and(warp::header::<String>("x-identity-header")).and(warp::query()).then(
-        move |shown: String, query: Vec<(String, String)>| {
-            let known = shown == header;
-            async move {
-                let resource = query.into_iter().find(|(name, _)| name == "resource").map(|(_, value)| value);
-                let answer = match resource {
-                    Some(resource) if known => token(&resource).await,
-                    _ => Err(anyhow::anyhow!("not a request of the command")),
-                };
-                let (status, body) = match answer {
-                    Ok(token) => (StatusCode::OK, token),
-                    Err(error) => (StatusCode::BAD_REQUEST, json!({"message": format!("{error:#}")})),
-                };
-                warp::reply::with_status(warp::reply::json(&body), status)
-            }
-        },
-    )
-}
-
-/// A token for that resource, as the endpoint answers it.
-async fn token(resource: &str) -> Result<Value> {
+/// A token for tables, as the endpoint answers it.
+fn token() -> Result<Value> {
     let az = if cfg!(windows) { "az.cmd" } else { "az" };
     let mut command = Command::new(az);
-    command.args(["account", "get-access-token", "--output", "json", "--resource", resource]);
-    command.stdin(Stdio::null());
-    let output: Output = spawn_blocking(move || command.output())
-        .await?
-        .with_context(|| format!("{az}: can't be started; install the Azure CLI"))?;
+    command.args(["account", "get-access-token", "--output", "json", "--resource", RESOURCE]).stdin(Stdio::null());
+    let output = command.output().with_context(|| format!("{az}: can't be started; install the Azure CLI"))?;
     if !output.status.success() {
         // What it wrote to standard error has the reason and no token.
         bail!("az account get-access-token: {}; run `az login`", String::from_utf8_lossy(&output.stderr).trim());
@@ -123,7 +105,7 @@ async fn token(resource: &str) -> Result<Value> {
     let token: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     match (&token["accessToken"], token["expires_on"].as_i64()) {
         (Value::String(value), Some(expires)) => Ok(json!({
-            "access_token": value, "expires_on": expires.to_string(), "resource": resource, "token_type": "Bearer"
+            "access_token": value, "expires_on": expires.to_string(), "resource": RESOURCE, "token_type": "Bearer"
         })),
         _ => bail!("az account get-access-token: no accessToken or expires_on in its answer; update the Azure CLI"),
     }

@@ -6,6 +6,9 @@
 //! start: it lasts longer than any command. An example and not a part of the product, so that nothing on the service can get
 //! tokens in another way than from its identity.
 
+#[path = "../package/nested.rs"]
+mod nested;
+
 use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
@@ -84,7 +87,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
 
 fn build_and_run() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--locked", "--bin", "crosswalk"]).args([
+    nested::as_if_by_hand(&mut cargo).args(["run", "--quiet", "--locked", "--bin", "crosswalk"]).args([
         "--manifest-path",
         concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
         "--",

@@ -15,6 +15,9 @@ mod settings;
 mod tables;
 mod tools;
 
+#[path = "../../examples/package/nested.rs"]
+mod nested;
+
 use std::path::Path;
 
 /// The repository.

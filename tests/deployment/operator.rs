@@ -18,7 +18,7 @@ use warp::{
     path::FullPath,
 };
 
-use crate::{page::commands, program::PROGRAM, root};
+use crate::{nested::as_if_by_hand, page::commands, program::PROGRAM, root};
 
 const TOKEN: &str = "token-of-whoever-is-signed-in";
 
@@ -62,14 +62,7 @@ async fn run(command: &str, tables: &str, folder: &Path) -> Output {
     let command = command.replace("platform.json", &format!("'{}'", folder.join("platform.json").display()));
     let mut shell = Command::new("bash");
     shell.args(["-c", &format!("PATH='{}':$PATH {command}", folder.display())]).current_dir(root());
-    // Set by the cargo that runs this; build scripts that look at them would run again.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name == "CARGO_MANIFEST_DIR" || name.starts_with("CARGO_PKG_") {
-            shell.env_remove(&*name);
-        }
-    }
-    shell.env("AZURE_TABLE_SERVICE_URI", tables);
+    as_if_by_hand(&mut shell).env("AZURE_TABLE_SERVICE_URI", tables);
     // Of a developer's machine; the deployed tables are meant all the same.
     shell.env("AzureWebJobsStorage", "UseDevelopmentStorage=true");
     spawn_blocking(move || shell.output()).await.unwrap().unwrap()

@@ -75,6 +75,8 @@ fn what_is_used_is_declared_and_what_is_declared_is_used() {
         let (used, local) = used(file);
         let declarations = file.declarations();
         let mut known = names(&declarations, &[Kind::Param, Kind::Var, Kind::Resource, Kind::Module]);
+        let outputs = names(&declarations, &[Kind::Output]);
+        assert_eq!(known.len() + outputs.len(), declarations.len(), "{path}: two declarations of one name");
         let idle: Vec<_> = declarations
             .iter()
             .filter(|one| path != PARAMETERS && (matches!(one.kind, Kind::Param | Kind::Var) || one.existing))

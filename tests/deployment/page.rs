@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     bicep::{Kind, file},
-    program::Serving,
+    program::{PROGRAM, Serving},
     root,
 };
 
@@ -63,6 +63,15 @@ fn the_health_check_tells_a_service_that_serves_from_one_that_does_not() {
     let url = program.url.clone();
     program.stop();
     assert!(!shell(&health, &[("AZURE_FUNCTION_APP_URL", &url)]).status.success());
+}
+
+#[test]
+fn the_first_administrator_is_a_row_that_can_be_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("platform.json"), blocks("json").remove(0)).unwrap();
+    let mut seed = Command::new(PROGRAM);
+    let output = seed.args(["seed", "platform.json"]).current_dir(folder.path()).env_clear().output().unwrap();
+    assert!(output.status.success() && said(&output).contains("Users: 1 rows"), "{}", said(&output));
 }
 
 #[test]

@@ -53,7 +53,16 @@ fn packages() -> &'static Path {
             let _ = fs::remove_dir_all(&partial);
             eprintln!("fetching the packages of tests/deployment/requirements.txt from PyPI, once ...");
             let mut pip = Command::new(PYTHON);
-            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+            pip.args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--only-binary",
+                ":all:",
+                "--no-deps",
+            ]);
             pip.arg("--target").arg(&partial).arg("--requirement").arg(&requirements);
             let output = pip.env("PIP_ROOT_USER_ACTION", "ignore").output();
             let output = output.unwrap_or_else(|error| missing(&pip, &error));

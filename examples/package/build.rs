@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{elf::OLDEST_GLIBC, step};
+use crate::{elf::OLDEST_GLIBC, nested::as_if_by_hand, step};
 
 const ZIGBUILD: &str = "0.24.0";
 const ZIG: &str = "0.15.2";
@@ -41,18 +41,11 @@ pub fn for_this_machine(repository: &Path) -> Result<PathBuf> {
 /// Runs a cargo build and answers the path of the program, as cargo itself reports it: the target folder may be
 /// anywhere.
 fn run_build(mut build: Command, repository: &Path) -> Result<PathBuf> {
-    build
+    as_if_by_hand(&mut build)
         .current_dir(repository)
         .args(["--release", "--locked", "--bin", "crosswalk"])
         .args(["--message-format", "json-render-diagnostics"])
         .stdout(Stdio::piped());
-    // Set by the cargo that runs this; build scripts that look at them would run again in every other build.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name == "CARGO_MANIFEST_DIR" || name.starts_with("CARGO_PKG_") {
-            build.env_remove(&*name);
-        }
-    }
     let program = build.get_program().to_owned();
     let program = program.display();
     let mut child = build.spawn().with_context(|| format!("{program}: can't be started"))?;

@@ -4,6 +4,7 @@
 //! the debug binary with the same function.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -48,7 +49,7 @@ pub fn lay_out(repository: &Path, program: &Path, out: &Path) -> Result<Vec<Entr
         }
     }
     if repository.join(MANIFESTS).is_dir() {
-        folder.copy_tree(&repository.join(MANIFESTS), Path::new(MANIFESTS))?;
+        folder.copy_manifests(&repository.join(MANIFESTS), Path::new(MANIFESTS))?;
     }
     folder.copy(program, Path::new(PROGRAM))?;
     make_executable(&out.join(PROGRAM))?;
@@ -97,14 +98,12 @@ impl Folder<'_> {
         Ok(())
     }
 
-    fn copy_tree(&mut self, source: &Path, inside: &Path) -> Result<()> {
+    /// What the program reads; their README and schema are for people and editors.
+    fn copy_manifests(&mut self, source: &Path, inside: &Path) -> Result<()> {
         for entry in fs::read_dir(source).with_context(|| format!("{}: can't be read", source.display()))? {
-            let entry = entry?;
-            let inside = inside.join(entry.file_name());
-            if entry.file_type()?.is_dir() {
-                self.copy_tree(&entry.path(), &inside)?;
-            } else {
-                self.copy(&entry.path(), &inside)?;
+            let path = entry?.path();
+            if let (Some(name), Some("yaml" | "yml")) = (path.file_name(), path.extension().and_then(OsStr::to_str)) {
+                self.copy(&path, &inside.join(name))?;
             }
         }
         Ok(())

@@ -7,6 +7,7 @@
 mod build;
 mod elf;
 mod layout;
+mod nested;
 
 use std::{
     fs,

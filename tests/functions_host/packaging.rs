@@ -50,7 +50,8 @@ fn the_folder_holds_what_the_service_needs_and_nothing_else() {
     for path in &listed {
         let inside = path.strip_prefix(&out).expect("it is inside");
         let function = inside.components().count() == 2 && inside.ends_with("function.json");
-        if !function && !inside.starts_with("integrations") {
+        let manifest = inside.starts_with("integrations") && inside.extension().is_some_and(|end| end == "yaml");
+        if !function && !manifest {
             others.insert(inside.to_string_lossy().into_owned());
         }
     }
@@ -58,6 +59,9 @@ fn the_folder_holds_what_the_service_needs_and_nothing_else() {
         others.iter().map(String::as_str).collect::<Vec<_>>(),
         [".funcignore", "crosswalk", "host.json", "local.settings.json"]
     );
+    let manifests = files(&repository().join("integrations"));
+    let manifests = manifests.iter().filter(|path| path.extension().is_some_and(|end| end == "yaml")).count();
+    assert_eq!(files(&out.join("integrations")).len(), manifests, "all of them, without README and schema");
     let mode = fs::metadata(out.join(PROGRAM)).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
     let root = ScriptRoot::read(&out).unwrap_or_else(|error| panic!("{error}"));

@@ -25,6 +25,12 @@ pub fn check(file_name: &str, manifest: Manifest, document: &Document) -> Result
     check.names(file_name);
     check.fields("config", &manifest.config);
     check.fields("mapping_data", &manifest.mapping_data);
+    if manifest.mapping_data.len() > MAPPING_FIELDS {
+        check.tell(
+            "mapping_data",
+            format!("has {} fields; at most {MAPPING_FIELDS} are kept with a mapping", manifest.mapping_data.len()),
+        );
+    }
     check.templates();
     check.headers(&document.value, "");
     check.requests();
@@ -283,6 +289,9 @@ impl<'a> Check<'a> {
         }
     }
 }
+
+/// Their secrets are noted in one property of a row while they change, old and new ones.
+const MAPPING_FIELDS: usize = 50;
 
 /// 39: the secret `{organization}-{integration}-{key}` has to fit into the 127 characters of Key Vault.
 fn is_key(key: &str) -> bool {

@@ -66,6 +66,11 @@ fn fields_of_mappings() {
             "{{org.metadata.colour}}",
             "{{mapping.pin}}",
         ),
+        with(&format!("mapping_data:\n{}", "  - {key: k, title: K, type: string, help: x}\n".repeat(51)), "", "")
+            .lines()
+            .next()
+            .unwrap()
+            .to_owned(),
     ]
     .join("\n");
     insta::assert_snapshot!(told, @r"
@@ -81,6 +86,7 @@ fn fields_of_mappings() {
     halopsa.yaml:21: mapping_data[1]: type enum needs options: the values there are
     halopsa.yaml:21: mapping_data[1].key: 'pin' is declared twice; keep one
     halopsa.yaml:21: mapping_data[1].title: empty; administrators read it where they enter the value
+    halopsa.yaml:21: mapping_data: has 51 fields; at most 50 are kept with a mapping
     ");
 }
 

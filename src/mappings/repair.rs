@@ -126,9 +126,12 @@ impl Repair {
                 Difference::MissingInIndex(key) | Difference::DiffersInIndex(key) | Difference::OnlyInIndex(key) => {
                     self.journal.sync_index(key).await?;
                 }
+                // A secret that can't be removed must not keep the tables from being mended.
                 Difference::UnfinishedChange { org_id, change } => {
-                    self.journal.roll_forward(org_id, *change).await?;
-                    self.journal.remove_marker(org_id, *change).await;
+                    match self.journal.roll_forward(org_id, *change).await {
+                        Ok(_) => self.journal.remove_marker(org_id, *change).await,
+                        Err(error) => warn!(%org_id, %error, "an unfinished change"),
+                    }
                 }
                 Difference::MissingGuard { mapping, external_org_id } => {
                     guards::restore(&*self.tables, mapping, external_org_id).await?;

@@ -15,7 +15,7 @@ use crosswalk::{
     domain::Secret,
     mappings::{Expected, MappingError, REPAIR_GRACE},
     secrets::{SecretError, SecretStore},
-    tables::{TableError, Tables},
+    tables::{Key, Table, TableError, Tables, When},
 };
 use futures::future::{BoxFuture, join_all};
 
@@ -336,4 +336,42 @@ async fn a_secret_that_arrives_after_it_was_taken_back_is_removed() {
     let report = process.mappings.repair().run_once(SystemTime::now() + REPAIR_GRACE * 2).await.unwrap();
     assert_eq!((report.discarded, report.failed), (1, 0));
     is_exact(&tables, &late.vault).await;
+}
+
+/// A store that the service may write and not delete from.
+struct Undeletable(Arc<Vault>);
+
+#[async_trait]
+impl SecretStore for Undeletable {
+    async fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+        self.0.get(name).await
+    }
+
+    async fn set(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
+        self.0.set(name, value).await
+    }
+
+    async fn delete(&self, _name: &str) -> Result<(), SecretError> {
+        Err(SecretError::Unavailable { reason: "403".into(), retry_after: None })
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_can_not_be_removed_keeps_no_table_from_being_mended() {
+    let stores = Stores { tables: memory().await, vault: Arc::default() };
+    let refused = process(Arc::clone(&stores.tables), Arc::new(Undeletable(Arc::clone(&stores.vault))));
+    create(&refused, "a", OLD).await.unwrap();
+    patch(&refused, NEW).await.unwrap();
+    refused.drain(Duration::from_secs(5)).await;
+    let index = Key::new("vaulted", "acme_mapping_a");
+    stores.tables.delete(Table::IntegrationMappings, &index, &When::Any).await.unwrap();
+
+    let repair = refused.mappings.repair();
+    assert_eq!(repair.run_once(SystemTime::now()).await.unwrap().failed, 1, "it is told");
+    repair.rebuild().await.unwrap();
+    assert!(stores.tables.get(Table::IntegrationMappings, &index).await.unwrap().is_some());
+    assert_eq!(stores.vault.values().len(), 2);
+    // Once it may be removed, it is.
+    invariants::hold_after(&stores.process(), &[]).await;
+    is_exact(&stores.tables, &stores.vault).await;
 }

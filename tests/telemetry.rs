@@ -1,9 +1,7 @@
 //! The fence around the Azure crates' logs: a token that is really sent is in no log line, at any level, whatever the filter.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
+#[path = "support/captured.rs"]
+mod captured;
 
 use crosswalk::{
     azure::IdentityEnvironment,
@@ -13,40 +11,14 @@ use crosswalk::{
 use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing::instrument::WithSubscriber;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt};
 use warp::Filter;
+
+use self::captured::Captured;
 
 const TOKEN: &str = "bearer-token-that-nobody-may-see";
 const HEADER: &str = "identity-header-that-nobody-may-see";
 const VALUE: &str = "row-value-that-nobody-may-see";
-
-/// Everything that was logged.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// A managed identity and a table service in one: gives the token out, and wants it back.
 async fn azure() -> (String, oneshot::Sender<()>) {

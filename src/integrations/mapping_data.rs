@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Shown in the place of every secret. Sent back, it leaves the secret as it is.
-pub const MASK: &str = "********";
+const MASK: &str = "********";
 
 /// What is wrong, by the field: `mapping_data.api_key`. No value is in it.
 pub type Problems = BTreeMap<String, String>;

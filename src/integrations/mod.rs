@@ -24,7 +24,7 @@ pub use self::{
     failure::{Failure, FailureClass},
     guard::guarded,
     manifest::ConfigField,
-    mapping_data::{DataFields, GivenData, MASK, Problems, StoredValue, references},
+    mapping_data::{DataFields, GivenData, Problems, StoredValue, references},
     runner::OrganizationClient,
     settings::{Fingerprint, Scope, Setting, Settings},
 };

@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use crosswalk::{app::App, auth::Right, secrets::NoSecrets, tables::*};
-use futures::{future::join_all, stream::BoxStream};
+use futures::future::join_all;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::{
+    around::{Around, Read, Steps},
     client::Answer,
     entra::{Entra, ask},
     matrix::operations,
@@ -27,16 +27,16 @@ const SOURCE: &str = "OrgIntegrationMappings acme halo_mapping_1";
 
 /// A store that answers no reads of some tables.
 struct Gate {
-    inner: EmbeddedTables,
+    inner: Tables,
     closed: watch::Sender<Vec<Table>>,
     /// The reads that have begun.
     began: watch::Sender<Vec<Table>>,
 }
 
 impl Gate {
-    fn new() -> Arc<Self> {
-        let inner = EmbeddedTables::in_memory().unwrap();
-        Arc::new(Self { inner, closed: watch::Sender::default(), began: watch::Sender::default() })
+    fn new() -> Arc<Around<Self>> {
+        let inner = Arc::new(EmbeddedTables::in_memory().unwrap());
+        Arc::new(Around(Self { inner, closed: watch::Sender::default(), began: watch::Sender::default() }))
     }
 
     fn close(&self, tables: &[Table]) {
@@ -49,39 +49,22 @@ impl Gate {
         let begun = tokio::time::timeout(PATIENCE, began.wait_for(|began| began.contains(&table))).await;
         begun.unwrap_or_else(|_| panic!("no read of {table} begins")).unwrap();
     }
-
-    async fn pass(&self, table: Table) {
-        self.began.send_modify(|began| began.push(table));
-        self.closed.subscribe().wait_for(|closed| !closed.contains(&table)).await.unwrap();
-    }
 }
 
-#[async_trait]
-impl TableStore for Gate {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
-        self.pass(table).await;
-        self.inner.get(table, key).await
+impl Steps for Gate {
+    fn inner(&self) -> &Tables {
+        &self.inner
     }
-    async fn put(&self, table: Table, row: &Row, mode: &Put) -> Result<Etag, TableError> {
-        self.inner.put(table, row, mode).await
-    }
-    async fn delete(&self, table: Table, key: &Key, when: &When) -> Result<(), TableError> {
-        self.inner.delete(table, key, when).await
-    }
-    async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
-        self.pass(table).await;
-        self.inner.scan(table, range, limit).await
-    }
-    async fn commit(&self, table: Table, batch: &[Operation]) -> Result<Vec<Option<Etag>>, TableError> {
-        self.inner.commit(table, batch).await
-    }
-    fn scan_table(&self, table: Table) -> BoxStream<'_, Result<Stored, TableError>> {
-        self.inner.scan_table(table)
+
+    async fn read(&self, table: Table, _of: Read<'_>) -> Result<(), TableError> {
+        self.began.send_modify(|began| began.push(table));
+        self.closed.subscribe().wait_for(|closed| !closed.contains(&table)).await.unwrap();
+        Ok(())
     }
 }
 
 /// With a mapping, and a technician who read it so long ago that their rights have to be read again.
-async fn start() -> (Entra, Arc<Gate>) {
+async fn start() -> (Entra, Arc<Around<Gate>>) {
     let gate = Gate::new();
     let entra = Entra::on(gate.clone()).await;
     let mapping = json!({"integration_name": "halo", "external_org_id": "1", "mapping_id": "mapping_1"});

@@ -209,6 +209,7 @@ async fn pages_hold_every_event_once_although_others_are_written_meanwhile() {
         let all = ids(&server.api.get(AUDIT).query(&[("limit", "200")]).await.is(200).json());
         let (mut read, mut next) = (Vec::new(), None::<String>);
         loop {
+            assert!(read.len() <= all.len(), "{limit}: there is no end");
             let mut query = vec![("limit", limit)];
             query.extend(next.as_deref().map(|next| ("before", next)));
             let page = server.api.get(AUDIT).query(&query).await.is(200).json();
@@ -279,6 +280,7 @@ async fn rows_of_other_programs_are_read_as_far_as_they_go() {
     let mut read = 0;
     let mut next = None::<String>;
     loop {
+        assert!(read <= 2, "there is no end");
         let mut query = vec![("limit", "1")];
         query.extend(next.as_deref().map(|next| ("before", next)));
         let page = server.api.get(AUDIT).query(&query).await.is(200).json();

@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use crosswalk::{app::App, auth::Auth, http::Route, secrets::NoSecrets, tables::*};
-use futures::stream::BoxStream;
 use serde_json::{Value, json};
 
 use crate::{
+    around::{Around, Read, Steps},
     client::{Answer, Client},
     provider::Provider,
     routes::sample,
@@ -22,35 +21,34 @@ pub struct Noting {
     reads: Mutex<Vec<String>>,
 }
 
-#[async_trait]
-impl TableStore for Noting {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
-        self.reads.lock().unwrap().push(format!("{table} {} {}", key.partition, key.row));
-        self.inner.get(table, key).await
+impl Noting {
+    fn note(&self, read: String) {
+        self.reads.lock().unwrap().push(read);
     }
-    async fn put(&self, table: Table, row: &Row, mode: &Put) -> Result<Etag, TableError> {
-        self.inner.put(table, row, mode).await
+}
+
+impl Steps for Noting {
+    fn inner(&self) -> &Tables {
+        &self.inner
     }
-    async fn delete(&self, table: Table, key: &Key, when: &When) -> Result<(), TableError> {
-        self.inner.delete(table, key, when).await
+
+    async fn read(&self, table: Table, of: Read<'_>) -> Result<(), TableError> {
+        self.note(match of {
+            Read::Row(key) => format!("{table} {} {}", key.partition, key.row),
+            Read::Rows(range) => format!("{table} {} {}..{}", range.partition, range.from, range.to),
+        });
+        Ok(())
     }
-    async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
-        self.reads.lock().unwrap().push(format!("{table} {} {}..{}", range.partition, range.from, range.to));
-        self.inner.scan(table, range, limit).await
-    }
-    async fn commit(&self, table: Table, batch: &[Operation]) -> Result<Vec<Option<Etag>>, TableError> {
-        self.inner.commit(table, batch).await
-    }
-    fn scan_table(&self, table: Table) -> BoxStream<'_, Result<Stored, TableError>> {
-        self.reads.lock().unwrap().push(format!("all of {table}"));
-        self.inner.scan_table(table)
+
+    fn read_all(&self, table: Table) {
+        self.note(format!("all of {table}"));
     }
 }
 
 pub struct Entra {
     pub server: Server,
     pub provider: Provider,
-    noting: Arc<Noting>,
+    noting: Arc<Around<Noting>>,
 }
 
 impl Entra {
@@ -61,7 +59,7 @@ impl Entra {
     /// On that store, with the users of [`Self::users`].
     pub async fn on(tables: Tables) -> Self {
         let provider = Provider::start().await;
-        let noting = Arc::new(Noting { inner: tables, reads: Mutex::default() });
+        let noting = Arc::new(Around(Noting { inner: tables, reads: Mutex::default() }));
         let tables: Tables = Arc::clone(&noting) as Tables;
         let mut app = App::new(Arc::clone(&tables), registry(), Arc::new(NoSecrets));
         app.auth = Auth::entra(provider.tokens(), tables);

@@ -5,6 +5,8 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test ends at the first surprise, in its helpers too")]
 
 mod admission;
+#[path = "../support/around.rs"]
+mod around;
 mod audit;
 mod binary;
 mod binary_commands;

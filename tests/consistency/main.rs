@@ -1,6 +1,8 @@
 //! The invariants of the two tables, as they would break: a crash between any two requests, two writers at once, a store
 //! that fails in every way, the real program killed again and again.
 
+#[path = "../support/around.rs"]
+#[expect(dead_code, reason = "other tests look at what is read")]
 mod around;
 #[path = "../support/azurite.rs"]
 mod azurite;

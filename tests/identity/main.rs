@@ -5,6 +5,9 @@
 //! are keys for these tests alone.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test ends at the first surprise, in its helpers too")]
 
+#[path = "../support/around.rs"]
+#[expect(dead_code, reason = "other tests look at what is read")]
+mod around;
 mod keys;
 mod provider;
 mod refusals;

@@ -5,16 +5,17 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
 };
 
-use async_trait::async_trait;
 use crosswalk::{
     auth::{Auth, Caller, Denied, Manageable, Permissions, Right, TokenError},
     cache::system_clock,
     domain::OrgId,
     tables::*,
 };
-use futures::stream::BoxStream;
 
-use crate::provider::Provider;
+use crate::{
+    around::{Around, Read, Steps},
+    provider::Provider,
+};
 
 const EVERY_RIGHT: [Right; 8] = [
     Right::Anonymous,
@@ -29,39 +30,23 @@ const EVERY_RIGHT: [Right; 8] = [
 
 /// Counts reads, and fails when told to.
 struct Counting {
-    inner: EmbeddedTables,
+    inner: Tables,
     reads: AtomicUsize,
     down: AtomicBool,
 }
 
-impl Counting {
-    fn read(&self) -> Result<(), TableError> {
+impl Steps for Counting {
+    fn inner(&self) -> &Tables {
+        &self.inner
+    }
+
+    async fn read(&self, _table: Table, _of: Read<'_>) -> Result<(), TableError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         let unavailable = || TableError::Unavailable { reason: "down".into(), retry_after: None };
         if self.down.load(Ordering::SeqCst) { Err(unavailable()) } else { Ok(()) }
     }
-}
 
-#[async_trait]
-impl TableStore for Counting {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
-        self.read()?;
-        self.inner.get(table, key).await
-    }
-    async fn put(&self, table: Table, row: &Row, mode: &Put) -> Result<Etag, TableError> {
-        self.inner.put(table, row, mode).await
-    }
-    async fn delete(&self, table: Table, key: &Key, when: &When) -> Result<(), TableError> {
-        self.inner.delete(table, key, when).await
-    }
-    async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
-        self.read()?;
-        self.inner.scan(table, range, limit).await
-    }
-    async fn commit(&self, table: Table, batch: &[Operation]) -> Result<Vec<Option<Etag>>, TableError> {
-        self.inner.commit(table, batch).await
-    }
-    fn scan_table(&self, _: Table) -> BoxStream<'_, Result<Stored, TableError>> {
+    fn read_all(&self, _table: Table) {
         panic!("no request scans a table")
     }
 }
@@ -77,12 +62,12 @@ fn yes(name: &str) -> (&str, Property) {
     (name, true.into())
 }
 
-async fn tables() -> Arc<Counting> {
-    let tables = Counting {
-        inner: EmbeddedTables::in_memory().unwrap(),
+async fn tables() -> Arc<Around<Counting>> {
+    let tables = Around(Counting {
+        inner: Arc::new(EmbeddedTables::in_memory().unwrap()),
         reads: AtomicUsize::new(0),
         down: AtomicBool::new(false),
-    };
+    });
     let msp = || ("UserType", Property::from("MSP"));
     let text = |name: &'static str| (name, Property::from("true"));
     let users: [(&str, Values<'_>); 9] = [
@@ -240,7 +225,7 @@ async fn lists_hold_the_organizations_that_the_caller_may_manage() {
     // More than one page.
     for number in 0..1500 {
         put(
-            &tables.inner,
+            &*tables.inner,
             Table::UserPermissions,
             "technician",
             &format!("org-{number:04}"),
@@ -291,7 +276,7 @@ async fn what_the_platform_changes_counts_after_five_seconds() {
     let acme = org("acme");
     let can = async |id: &str| permissions.rights(id, Some(&acme)).await.unwrap().can_manage();
     let set = async |table, partition: &str, row: &str, name: &str, value: bool| {
-        put(&tables.inner, table, partition, row, &[("UserType", "MSP".into()), (name, value.into())]).await;
+        put(&*tables.inner, table, partition, row, &[("UserType", "MSP".into()), (name, value.into())]).await;
     };
     assert!(can("technician").await && can("admin").await && can("customer").await);
     assert!(!can("former").await && !can("newcomer").await);

@@ -1,8 +1,7 @@
 //! Key Vault: the suite on the real crate, what it does when the vault fails, and that nothing of a secret gets out.
 
 use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,9 +12,10 @@ use crosswalk::{
     telemetry,
 };
 use tracing::instrument::WithSubscriber;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt};
 
 use crate::{
+    captured::Captured,
     conformance,
     stub::{Does, TOKEN, Vault},
 };
@@ -161,34 +161,6 @@ async fn a_name_that_leads_elsewhere_is_not_sent() {
         store.delete(name).await.unwrap_err();
     }
     assert_eq!(vault.seen(), Vec::<String>::new());
-}
-
-/// Everything that was logged.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
 }
 
 /// Every kind of call and of outcome, under that subscriber.

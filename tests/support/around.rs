@@ -1,12 +1,20 @@
 //! A store around another one: something of the test's own happens at every operation.
 
+use std::ops::Deref;
+
 use async_trait::async_trait;
 use crosswalk::tables::{
     Etag, Key, Operation, Page, Put, Range, Row, Stored, Table, TableError, TableStore, Tables, When,
 };
 use futures::stream::BoxStream;
 
-/// What happens at an operation.
+/// What a read is of.
+pub enum Read<'a> {
+    Row(&'a Key),
+    Rows(&'a Range),
+}
+
+/// What happens at an operation; nothing else than the operation, unless said so.
 pub trait Steps: Send + Sync + 'static {
     /// The store that is wrapped.
     fn inner(&self) -> &Tables;
@@ -15,15 +23,34 @@ pub trait Steps: Send + Sync + 'static {
     fn step<T: Send>(
         &self,
         operation: impl Future<Output = Result<T, TableError>> + Send,
-    ) -> impl Future<Output = Result<T, TableError>> + Send;
+    ) -> impl Future<Output = Result<T, TableError>> + Send {
+        operation
+    }
+
+    /// Comes before a read.
+    fn read(&self, _table: Table, _of: Read<'_>) -> impl Future<Output = Result<(), TableError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Comes before a whole table is read.
+    fn read_all(&self, _table: Table) {}
 }
 
 /// The store that takes those steps.
 pub struct Around<S>(pub S);
 
+impl<S> Deref for Around<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.0
+    }
+}
+
 #[async_trait]
 impl<S: Steps> TableStore for Around<S> {
     async fn get(&self, table: Table, key: &Key) -> Result<Option<Stored>, TableError> {
+        self.0.read(table, Read::Row(key)).await?;
         self.0.step(self.0.inner().get(table, key)).await
     }
 
@@ -36,6 +63,7 @@ impl<S: Steps> TableStore for Around<S> {
     }
 
     async fn scan(&self, table: Table, range: &Range, limit: usize) -> Result<Page, TableError> {
+        self.0.read(table, Read::Rows(range)).await?;
         self.0.step(self.0.inner().scan(table, range, limit)).await
     }
 
@@ -44,6 +72,7 @@ impl<S: Steps> TableStore for Around<S> {
     }
 
     fn scan_table(&self, table: Table) -> BoxStream<'_, Result<Stored, TableError>> {
+        self.0.read_all(table);
         self.0.inner().scan_table(table)
     }
 }

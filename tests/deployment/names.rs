@@ -6,7 +6,7 @@ use std::{
     fs,
 };
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::{
     bicep::{Declaration, File, Kind, file, files},

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::Value;
 
 use crate::{

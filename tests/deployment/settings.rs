@@ -9,7 +9,7 @@ use std::{
 };
 
 use crosswalk::config::{Identity, Rows, Server, Storage, Systems, integrations_dir};
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::Value;
 
 use crate::{bicep::file, root};

@@ -117,7 +117,8 @@ async fn client_credentials_in_each_form() {
         ("client_authentication: basic", common.to_vec(), false, true),
         ("client_authentication: basic, body_format: json", common.to_vec(), true, true),
         (
-            "scopes: [read, write], token_params: {audience: '{{config.company}}', tenant: '{{config.optional}}'}",
+            "scopes: [read, write], token_params: {audience: '{{config.company}}', tenant: '{{config.optional}}'}, \
+             token_query: {account: '{{config.company}}', site: '{{config.optional}}'}",
             [&common[..], &own, &more].concat(),
             false,
             false,
@@ -136,6 +137,10 @@ async fn client_credentials_in_each_form() {
         assert_eq!(system.count("/token"), 1, "{extra}");
         let asked = &system.asked()[0];
         assert_eq!((asked.method.as_str(), asked.host.as_str()), ("POST", "id.example.com"));
+        assert_eq!(
+            asked.query,
+            if extra.contains("token_query") { sorted(&[("account", "acme")]) } else { Vec::new() }
+        );
         assert_eq!(asked.header("accept"), Some("application/json"));
         if json {
             assert_eq!(asked.header("content-type"), Some("application/json"));

@@ -121,7 +121,10 @@ pub enum Auth {
         client_secret: Template,
         #[serde(default)]
         scopes: Vec<String>,
-        /// More parameters of the token request.
+        /// Parameters of `token_url` itself. One whose value is not set is left out.
+        #[serde(default)]
+        token_query: BTreeMap<String, Template>,
+        /// More parameters in the body of the token request.
         #[serde(default)]
         token_params: BTreeMap<String, Template>,
         /// Where the client's id and secret go.

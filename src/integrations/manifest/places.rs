@@ -130,10 +130,13 @@ impl<'a> Places<'a> {
                 text("username", username);
                 text("password", password);
             }
-            Auth::OAuth2ClientCredentials { token_url, client_id, client_secret, token_params, .. } => {
+            Auth::OAuth2ClientCredentials {
+                token_url, client_id, client_secret, token_query, token_params, ..
+            } => {
                 text("token_url", token_url);
                 text("client_id", client_id);
                 text("client_secret", client_secret);
+                self.named("auth.token_query", token_query, Moment::Auth);
                 self.named("auth.token_params", token_params, Moment::Auth);
             }
             Auth::SessionToken { login, inject, .. } => {

@@ -75,6 +75,7 @@ pub fn token_source(auth: &Auth, overrides: TokenOverrides<'_>, scope: &Scope<'_
             client_id,
             client_secret,
             scopes,
+            token_query,
             token_params,
             client_authentication,
             body_format,
@@ -89,6 +90,7 @@ pub fn token_source(auth: &Auth, overrides: TokenOverrides<'_>, scope: &Scope<'_
             }
             let (id, secret) = (client_id.text(scope)?, client_secret.text(scope)?);
             let mut call = token_call(overrides.token_url.unwrap_or(token_url), scope)?;
+            call::add_query(&mut call.url, token_query, scope)?;
             match client_authentication {
                 ClientAuthentication::Body => {
                     fields.extend([("client_id".to_owned(), id), ("client_secret".to_owned(), secret)]);

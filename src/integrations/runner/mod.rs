@@ -21,7 +21,10 @@ mod scope;
 mod token;
 mod xml;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use moka::future::Cache;
@@ -50,7 +53,14 @@ pub struct ManifestIntegration {
     manifest: Arc<Manifest>,
     outbound: Outbound,
     timing: Timing,
-    connections: Cache<Fingerprint, Arc<Connection>>,
+    /// Made when it is first used: most of the systems that are described are not those that somebody has, and an empty
+    /// cache is 30 KB.
+    connections: LazyLock<Cache<Fingerprint, Arc<Connection>>>,
+}
+
+fn connections() -> Cache<Fingerprint, Arc<Connection>> {
+    let (most, idle) = CONNECTIONS;
+    Cache::builder().max_capacity(most).time_to_idle(idle).build()
 }
 
 impl ManifestIntegration {
@@ -58,9 +68,8 @@ impl ManifestIntegration {
     /// The manifest's id is no name of an integration, which a loaded manifest's is.
     pub fn new(manifest: Manifest, outbound: Outbound) -> Result<Self, InvalidValue> {
         let name = IntegrationName::parse(manifest.id.as_str())?;
-        let (most, idle) = CONNECTIONS;
-        let connections = Cache::builder().max_capacity(most).time_to_idle(idle).build();
-        Ok(Self { name, manifest: Arc::new(manifest), outbound, timing: Timing::default(), connections })
+        let (manifest, timing) = (Arc::new(manifest), Timing::default());
+        Ok(Self { name, manifest, outbound, timing, connections: LazyLock::new(connections) })
     }
 
     #[must_use]

@@ -40,6 +40,12 @@ pub fn process_environment(name: &str) -> Option<String> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InvalidSettings(Vec<String>);
 
+impl InvalidSettings {
+    fn all<const N: usize>(wrong: [Option<Self>; N]) -> Self {
+        Self(wrong.into_iter().flatten().flat_map(|wrong| wrong.0).collect())
+    }
+}
+
 impl fmt::Display for InvalidSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
@@ -64,9 +70,7 @@ impl Storage {
     pub fn read(environment: Environment<'_>) -> Result<Self, InvalidSettings> {
         match (Rows::read(environment), key_vault(environment)) {
             (Ok(rows), Ok(key_vault)) => Ok(Self { rows, key_vault, secrets_file: secrets_file(environment) }),
-            (rows, key_vault) => {
-                Err(InvalidSettings(rows.err().into_iter().chain(key_vault.err()).flat_map(|wrong| wrong.0).collect()))
-            }
+            (rows, key_vault) => Err(InvalidSettings::all([rows.err(), key_vault.err()])),
         }
     }
 
@@ -292,9 +296,12 @@ impl Systems {
     /// `development` as in [`host_map`].
     ///
     /// # Errors
-    /// The setting that is wrong.
+    /// The settings that are wrong, all of them.
     pub fn read(environment: Environment<'_>, development: bool) -> Result<Self, InvalidSettings> {
-        Ok(Self { manifests: integrations_dir(environment), host_map: host_map(environment, development)? })
+        match (integrations_dir(environment), host_map(environment, development)) {
+            (Ok(manifests), Ok(host_map)) => Ok(Self { manifests, host_map }),
+            (manifests, host_map) => Err(InvalidSettings::all([manifests.err(), host_map.err()])),
+        }
     }
 }
 
@@ -321,15 +328,22 @@ fn host_map(environment: Environment<'_>, development: bool) -> Result<Option<Ho
 }
 
 /// The folder of manifests: the one that is set, else `integrations` beside the program, else here.
-pub fn integrations_dir(environment: Environment<'_>) -> PathBuf {
+///
+/// # Errors
+/// The one that is set is no folder.
+pub fn integrations_dir(environment: Environment<'_>) -> Result<PathBuf, InvalidSettings> {
     let beside = || {
         let folder = std::env::current_exe().ok()?.with_file_name(INTEGRATIONS_DIR);
         folder.is_dir().then_some(folder)
     };
-    environment("CROSSWALK_INTEGRATIONS_DIR")
-        .map(PathBuf::from)
-        .or_else(beside)
-        .unwrap_or_else(|| INTEGRATIONS_DIR.into())
+    match environment("CROSSWALK_INTEGRATIONS_DIR").map(PathBuf::from) {
+        Some(set) if set.is_dir() => Ok(set),
+        Some(set) => {
+            let problem = format!("expected a folder of manifests; there is none at {}", set.display());
+            Err(InvalidSettings(vec![format!("CROSSWALK_INTEGRATIONS_DIR: {problem}")]))
+        }
+        None => Ok(beside().unwrap_or_else(|| INTEGRATIONS_DIR.into())),
+    }
 }
 
 #[cfg(test)]
@@ -443,7 +457,9 @@ mod tests {
 
     #[test]
     fn manifests_are_where_the_setting_says_else_in_integrations() {
-        assert_eq!(with(&[("CROSSWALK_INTEGRATIONS_DIR", "/m")], integrations_dir), PathBuf::from("/m"));
-        assert!(with(&[], integrations_dir).ends_with("integrations"));
+        let folder = |path| with(&[("CROSSWALK_INTEGRATIONS_DIR", path)], integrations_dir);
+        assert_eq!(folder("src"), Ok(PathBuf::from("src")));
+        insta::assert_snapshot!(folder("/no/such").unwrap_err(), @"CROSSWALK_INTEGRATIONS_DIR: expected a folder of manifests; there is none at /no/such");
+        assert!(with(&[], integrations_dir).unwrap().ends_with("integrations"));
     }
 }

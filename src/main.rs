@@ -120,7 +120,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             repair::run(&commands::app(&Storage::read(environment)?, Registry::default())?, full).await?;
         }
         Command::Integrations { command } => {
-            let folder = integrations_dir(environment);
+            let folder = integrations_dir(environment)?;
             match command {
                 Integrations::Check { paths, live: false, .. } => return integrations::check(&paths, &folder),
                 Integrations::Check { paths, org, .. } => {

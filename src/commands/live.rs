@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::{described, integrations};
 use crate::{
@@ -40,6 +40,11 @@ pub async fn check(
     org: Option<&str>,
 ) -> anyhow::Result<ExitCode> {
     let org = org.map(|org| OrgId::parse(org).with_context(|| format!("--org {org}"))).transpose()?;
+    if let Some(org) = &org
+        && app.organizations.get(org).await?.is_none()
+    {
+        bail!("--org {org}: there is no such organization");
+    }
     let catalogue = integrations::read(paths, folder)?;
     let colours = io::stdout().is_terminal();
     let (mut works, mut fails) = (0, !catalogue.broken.is_empty());
@@ -77,6 +82,7 @@ async fn try_one(manifest: Manifest, app: &App, outbound: &Outbound, org: Option
         Err(SettingsError::Invalid { fields, .. }) => {
             return Ok(Outcome::NotSet(fields.into_values().collect::<Vec<_>>().join("; ")));
         }
+        Err(SettingsError::Name(error)) => return Ok(Outcome::Fails(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     Ok(match read_all(&integration, &settings).await {
@@ -95,7 +101,10 @@ async fn read_all(integration: &ManifestIntegration, settings: &Settings) -> Res
     }
     let began = Instant::now();
     let organizations = integration.list_organizations(settings).await?;
-    let listed = format!("{} organizations in {:.1} s", organizations.len(), began.elapsed().as_secs_f64());
+    let mut listed = format!("{} organizations in {:.1} s", organizations.len(), began.elapsed().as_secs_f64());
+    if organizations.iter().all(|organization| organization.name == organization.id.as_str()) {
+        listed += ", none of them with a name: is the name of mapping right?";
+    }
     let Some(first) = organizations.first() else {
         return Ok(format!("{listed}: may the credentials see none?"));
     };

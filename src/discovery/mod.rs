@@ -119,6 +119,10 @@ impl Discovery {
         settings: &Arc<Settings>,
         refresh: bool,
     ) -> Result<Discovered, IntegrationError> {
+        if !integration.supports_org_mapping() {
+            let what = "knows no organizations, so there is nothing to list or to map";
+            return Err(IntegrationError::NotSupported { integration: integration.name().clone(), what });
+        }
         if !integration.supports_discovery() {
             return Err(IntegrationError::DiscoveryNotSupported { integration: integration.name().clone() });
         }

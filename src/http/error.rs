@@ -13,7 +13,7 @@ use super::response::{Response, json_response};
 use crate::{
     auth::{Denied, TokenError},
     domain::{InvalidValue, MappingId},
-    integrations::{Failure, FailureClass, IntegrationError},
+    integrations::{Failure, FailureClass, IntegrationError, Registry},
     mappings::MappingError,
     secrets::SecretError,
     settings::{SecretNameError, SettingsError},
@@ -79,9 +79,9 @@ impl ApiError {
         Self::validation(&[(field.to_owned(), vec![reason.into()])].into())
     }
 
-    pub fn unknown_integration(name: &str, known: &[String]) -> Self {
-        let message = format!("Integration '{name}' is unknown; known are: {}", known.join(", "));
-        Self::new(StatusCode::NOT_FOUND, "Integration not found", message).details(json!({"known": known}))
+    pub fn unknown_integration(registry: &Registry, name: &str) -> Self {
+        let message = format!("Integration '{name}' {}", registry.missing(name));
+        Self::new(StatusCode::NOT_FOUND, "Integration not found", message).details(json!({"known": registry.names()}))
     }
 
     /// The store did not answer in time, or not at all.
@@ -211,7 +211,7 @@ impl From<SecretError> for ApiError {
         match error {
             SecretError::Unavailable { reason, retry_after } => {
                 warn!(reason, "secrets");
-                let message = "The secret store cannot be reached or does not answer in time; try again later";
+                let message = "The secret store cannot be used now; the log of the service says why. Try again later";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Secrets unavailable", message)
                     .header(header::RETRY_AFTER, &seconds(retry_after).unwrap_or(RETRY_AFTER).to_string())
             }
@@ -239,7 +239,7 @@ impl From<SecretNameError> for ApiError {
                 warn!(message, "secrets");
                 let message = format!(
                     "the secret '{name}' can't be used as {usage}: it could be one of another organization, which the log \
-                     names; choose another key"
+                     names; choose another key, or another id for the integration"
                 );
                 Self::new(StatusCode::CONFLICT, "Secret name taken", message)
             }

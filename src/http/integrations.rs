@@ -28,7 +28,7 @@ const LIMIT: (usize, usize) = (100, 1000);
         "name": "example_psa", "title": "Example PSA", "supports_org_mapping": true, "supports_discovery": true,
         "docs_url": null, "mapping_data_schema": null
     }],
-    "count": 1, "broken": [{"file": "acme_psa.yaml", "problems": ["12: titel: unknown key; did you mean title?"]}]
+    "count": 1, "broken": [{"file": "north_psa.yaml", "problems": ["12: titel: unknown key; did you mean title?"]}]
 }))]
 pub struct IntegrationsBody {
     integrations: Vec<IntegrationBody>,

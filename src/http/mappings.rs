@@ -16,7 +16,7 @@ use crate::{
     app::App,
     domain::{ExternalOrgId, ExternalOrgName, IntegrationName, InvalidValue, Mapping, MappingData, MappingId, OrgId},
     integrations::Registry,
-    mappings::{Patch, Versioned, WantedMapping},
+    mappings::{MappingError, Patch, Versioned, WantedMapping},
 };
 
 /// A mapping.
@@ -253,8 +253,9 @@ pub async fn set(app: Arc<App>, request: Request) -> Result<Response, ApiError> 
     )
 )]
 pub async fn get(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
-    let key = request.mapping_key(&app.registry)?;
-    let found = app.mappings.get(&key, request.active_only()?).await?;
+    let key = request.stored_mapping_key(&app.registry)?;
+    let found = app.mappings.get(&key, request.active_only()?).await;
+    let found = found.map_err(|error| not_found(&app.registry, &key.integration, error))?;
     Ok(read_response(&app.registry, &request, found))
 }
 
@@ -296,7 +297,8 @@ pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     Ok(changed_response(&app.registry, found))
 }
 
-/// Deactivates a mapping. Its row stays, and `PATCH {"is_active": true}` restores it.
+/// Deactivates a mapping, also of an integration that is known no more. Its row stays, and `PATCH {"is_active": true}`
+/// restores it.
 #[utoipa::path(
     delete, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", operation_id = "deactivate_mapping", tag = "mappings",
     params(
@@ -311,8 +313,10 @@ pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     )
 )]
 pub async fn deactivate(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
-    let key = request.mapping_key(&app.registry)?;
-    app.mappings.deactivate(key, request.if_match(), request.actor()?).await?;
+    let key = request.stored_mapping_key(&app.registry)?;
+    let integration = key.integration.clone();
+    let done = app.mappings.deactivate(key, request.if_match(), request.actor()?).await;
+    done.map_err(|error| not_found(&app.registry, &integration, error))?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -332,10 +336,20 @@ fn wanted(mut fields: Fields, org_id: OrgId, integration: Option<IntegrationName
     }
 }
 
+/// Where nothing is stored either, it is the integration that is missing.
+fn not_found(registry: &Registry, integration: &IntegrationName, error: MappingError) -> ApiError {
+    match error {
+        MappingError::MappingNotFound { .. } if registry.get(integration.as_str()).is_none() => {
+            ApiError::unknown_integration(registry, integration.as_str())
+        }
+        error => error.into(),
+    }
+}
+
 fn known(registry: &Registry, name: &str) -> Result<IntegrationName, InvalidValue> {
     match registry.get(name) {
         Some(integration) => Ok(integration.name().clone()),
-        None => Err(InvalidValue(format!("is no known integration; known are: {}", registry.names().join(", ")))),
+        None => Err(InvalidValue(registry.missing(name))),
     }
 }
 

@@ -9,7 +9,7 @@ use warp::http::{HeaderMap, Method, StatusCode, header};
 use super::{error::ApiError, trace::trace_id};
 use crate::{
     auth::{Caller, Denied, Grant},
-    domain::{Actor, InvalidValue, MappingId, MappingKey, OrgId, Source},
+    domain::{Actor, IntegrationName, InvalidValue, MappingId, MappingKey, OrgId, Source},
     integrations::{Integration, Registry},
     mappings::Expected,
 };
@@ -50,8 +50,12 @@ impl Request {
     /// # Errors
     /// It is not in the registry.
     pub fn integration<'a>(&self, registry: &'a Registry) -> Result<&'a Arc<dyn Integration>, ApiError> {
-        let name = self.params.get("integrationName").map_or("", String::as_str);
-        registry.get(name).ok_or_else(|| ApiError::unknown_integration(&shown(name), &registry.names()))
+        let name = self.integration_param();
+        registry.get(name).ok_or_else(|| ApiError::unknown_integration(registry, &shown(name)))
+    }
+
+    fn integration_param(&self) -> &str {
+        self.params.get("integrationName").map_or("", String::as_str)
     }
 
     /// The mapping in the path.
@@ -64,6 +68,17 @@ impl Request {
             integration: self.integration(registry)?.name().clone(),
             id: self.param("mappingId", MappingId::parse)?,
         })
+    }
+
+    /// The mapping in the path, of an integration that need not be known: its manifest may be gone.
+    ///
+    /// # Errors
+    /// As [`Self::mapping_key`]; no integration can have that name.
+    pub fn stored_mapping_key(&self, registry: &Registry) -> Result<MappingKey, ApiError> {
+        let name = self.integration_param();
+        let integration = IntegrationName::parse(name);
+        let integration = integration.map_err(|_| ApiError::unknown_integration(registry, &shown(name)))?;
+        Ok(MappingKey { org_id: self.org_id()?, integration, id: self.param("mappingId", MappingId::parse)? })
     }
 
     fn param<T>(&self, name: &str, parse: impl FnOnce(String) -> Result<T, InvalidValue>) -> Result<T, ApiError> {

@@ -304,7 +304,7 @@ fn remedy(field: &ConfigField, key: &str, org_id: Option<&OrgId>) -> String {
     if field.is_secret() {
         let Ok(key) = SecretKey::parse(key) else { return "give the field a shorter key".to_owned() };
         let names: Vec<_> = places(org_id).map(|(place, _)| format!("'{}'", key.name(&place))).collect();
-        return format!("store it as the secret {}", names.join(" or "));
+        return format!("PUT /api/secrets/{} stores it as the secret {}", key.as_str(), names.join(" or "));
     }
     let own = org_id.map(|org_id| format!("{org_id} or ")).unwrap_or_default();
     format!("set Value of row {ROW}{key} in table Config, partition {own}{GLOBAL}")

@@ -72,11 +72,13 @@ pub enum SecretNameError {
     #[error("'{name}' is longer than the {NAME_LIMIT} characters of a secret's name: choose a shorter key")]
     TooLong { name: String },
     #[error(
-        "the secret '{name}' can't be used as {usage}: it could be one of organization {owner}; choose another key"
+        "the secret '{name}' can't be used as {usage}: it could be one of organization {owner}; choose \
+         another key, or another id for the integration"
     )]
     Owned { name: String, usage: String, owner: String },
     #[error(
-        "the secret '{name}' can't be used as {usage}: it begins like a UUID, as an organization's own; choose another key"
+        "the secret '{name}' can't be used as {usage}: it begins like a UUID, as an organization's own; choose \
+         another key, or another id for the integration"
     )]
     Uuid { name: String, usage: String },
     #[error(

@@ -135,7 +135,7 @@ async fn settings_are_read_anew_and_what_is_missing_is_a_result() {
     test(&lab).await;
     lab.vault.remove("psa-api-key");
     let body = test(&lab).await.json();
-    insta::assert_snapshot!(body["message"].as_str().unwrap(), @"A PSA is not configured. The api_key (api_key) is not set; store it as the secret 'acme-psa-api-key' or 'psa-api-key'");
+    insta::assert_snapshot!(body["message"].as_str().unwrap(), @"A PSA is not configured. The api_key (api_key) is not set; PUT /api/secrets/psa_api_key stores it as the secret 'acme-psa-api-key' or 'psa-api-key'");
     assert_eq!(body["details"]["class"], "configuration");
     assert_eq!(stored(&lab).await.0, false);
     lab.vault.set("acme-psa-api-key", "k3y");

@@ -286,13 +286,13 @@ async fn what_is_not_configured_is_named_and_hidden_by_no_list() {
       "details": {
         "class": "configuration",
         "fields": {
-          "api_key": "The api_key (api_key) is not set; store it as the secret 'acme-psa-api-key' or 'psa-api-key'",
+          "api_key": "The api_key (api_key) is not set; PUT /api/secrets/psa_api_key stores it as the secret 'acme-psa-api-key' or 'psa-api-key'",
           "region": "The region (region) must match [a-z]{2}; set Value of row config:psa_region in table Config, partition acme or GLOBAL"
         },
         "remedy": "Set what the message names, then try again"
       },
       "error": "Integration not configured",
-      "message": "psa: A PSA is not configured. The api_key (api_key) is not set; store it as the secret 'acme-psa-api-key' or 'psa-api-key'. The region (region) must match [a-z]{2}; set Value of row config:psa_region in table Config, partition acme or GLOBAL"
+      "message": "psa: A PSA is not configured. The api_key (api_key) is not set; PUT /api/secrets/psa_api_key stores it as the secret 'acme-psa-api-key' or 'psa-api-key'. The region (region) must match [a-z]{2}; set Value of row config:psa_region in table Config, partition acme or GLOBAL"
     }
     "#);
     lab.server.api.get(REFRESH).await.is(409);

@@ -183,7 +183,7 @@ async fn an_unknown_integration_is_404_with_the_known_ones() {
         ]
       },
       "error": "Integration not found",
-      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa"
+      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa; a manifest that was added counts after a restart"
     }
     "#);
     assert!(server.api.get("/integrations/chat/mappings").await.is(200).column("id").is_empty());

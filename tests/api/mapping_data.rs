@@ -12,9 +12,9 @@ use crosswalk::{
     context::ClientError,
     domain::{IntegrationName, Mapping},
     integrations::{
-        ConfigField, DataFields, Failure, FailureClass, Integration, IntegrationError, OrganizationClient, Registry,
-        Settings, TestResult,
-        manifest::{FieldKind, Pattern},
+        Broken, ConfigField, DataFields, Failure, FailureClass, Integration, IntegrationError, OrganizationClient,
+        Registry, Settings, TestResult,
+        manifest::{FieldKind, Pattern, Problem},
     },
     mappings::{MappingError, REPAIR_GRACE},
     secrets::{NoSecrets, SecretStore},
@@ -376,4 +376,47 @@ async fn a_secret_that_is_gone_or_can_not_be_stored_is_told() {
     assert!(refused.text().contains("AZURE_KEY_VAULT_URL"), "{}", refused.text());
     none.api.get(ONE).await.is(404);
     none.settled().await;
+}
+
+#[tokio::test]
+async fn a_mapping_whose_manifest_does_not_load_can_be_seen_and_deactivated_with_its_secret() {
+    let (tables, vault): (Tables, _) = (Arc::new(EmbeddedTables::in_memory().unwrap()), Vault::of(&[]));
+    let server = on(Arc::clone(&tables), Psa::new(), vault.clone()).await;
+    server.api.post(COLLECTION, &wanted(&json!({"api_key": VALUE, "site": "7"}))).await.is(201);
+    server.settled().await;
+
+    let problems = vec![Problem { line: 1, field: String::new(), message: "empty".to_owned() }];
+    let broken = Broken { file: "integrations/psa.yaml".into(), problems };
+    let registry = Registry::default().with_broken(vec![broken]);
+    let server = Server::with(App::new(tables, registry, vault.clone())).await;
+    let api = &server.api;
+    let shown = api.get(ONE).await.is(200);
+    assert_eq!(shown.json()["mapping_data"], json!({"api_key": MASK, "site": "7"}));
+    for refused in [
+        api.get(PSA).await,
+        api.patch(ONE, &json!({"is_active": false})).await,
+        api.post(&format!("{ONE}/test"), &json!({})).await,
+        api.get("/integrations/psa/discover").await,
+        api.get(&format!("{PSA}/mapping_2")).await,
+    ] {
+        let message = refused.is(404).json()["message"].clone();
+        assert_eq!(
+            message,
+            "Integration 'psa' has a manifest that does not load: `crosswalk integrations check` says why; mend it, then \
+             restart"
+        );
+    }
+    api.delete(&format!("{PSA}/mapping_2")).await.is(404);
+
+    api.delete(ONE).await.is(204);
+    server.settled().await;
+    assert_eq!(vault.all(), []);
+    api.get(ONE).await.is(404);
+    let kept = api.get(&format!("{ONE}?activeOnly=false")).await.is(200);
+    assert_eq!(kept.json()["mapping_data"], json!({"site": "7"}));
+
+    let unknown = api.delete("/organizations/acme/integrations/nosuch/mapping_1").await.is(404);
+    let message = "Integration 'nosuch' is unknown; known are: ; a manifest that was added counts after a restart";
+    assert_eq!(unknown.json()["message"], message);
+    api.delete("/organizations/acme/integrations/No%20Such/mapping_1").await.is(404);
 }

@@ -76,7 +76,7 @@ async fn names_that_could_be_somebody_elses_are_refused() {
     insta::assert_snapshot!(stable(&answer.is(409).json()), @r#"
     {
       "error": "Secret name taken",
-      "message": "the secret 'globex-psa-api-key' can't be used as a global one: it could be one of another organization, which the log names; choose another key"
+      "message": "the secret 'globex-psa-api-key' can't be used as a global one: it could be one of another organization, which the log names; choose another key, or another id for the integration"
     }
     "#);
     lab.vault.set("globex-psa-api-key", "of globex");

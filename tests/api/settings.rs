@@ -136,7 +136,7 @@ async fn everything_that_is_missing_or_wrong_is_told_at_once_and_no_value_is() {
     assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
     let SettingsError::Invalid { error, fields } = error else { panic!("{error}") };
     assert!(matches!(&error, IntegrationError::Failed { failure, .. } if failure.class == FailureClass::Configuration));
-    insta::assert_snapshot!(error, @"psa: A PSA is not configured. The api_key (api_key) is not set; store it as the secret 'acme-psa-api-key' or 'psa-api-key'. The base_url (base_url) must match https://.+; set Value of row config:psa_base_url in table Config, partition acme or GLOBAL. The pin (pin) must match [0-9]+; store it as the secret 'acme-psa-pin' or 'psa-pin'. The region (region) must be one of eu, us; set Value of row config:psa_region in table Config, partition acme or GLOBAL");
+    insta::assert_snapshot!(error, @"psa: A PSA is not configured. The api_key (api_key) is not set; PUT /api/secrets/psa_api_key stores it as the secret 'acme-psa-api-key' or 'psa-api-key'. The base_url (base_url) must match https://.+; set Value of row config:psa_base_url in table Config, partition acme or GLOBAL. The pin (pin) must match [0-9]+; PUT /api/secrets/psa_pin stores it as the secret 'acme-psa-pin' or 'psa-pin'. The region (region) must be one of eu, us; set Value of row config:psa_region in table Config, partition acme or GLOBAL");
     assert_eq!(fields.keys().collect::<Vec<_>>(), ["api_key", "base_url", "pin", "region"]);
     // For no organization, no organization's names are told.
     let error = reader.resolve(&psa(), None, false).await.unwrap_err();

@@ -72,7 +72,7 @@ async fn every_mistake_is_told_at_once() {
           "must be at most 300 characters and no control characters"
         ],
         "integration_name": [
-          "is no known integration; known are: chat, halo, halo_mapping, halo_psa"
+          "is unknown; known are: chat, halo, halo_mapping, halo_psa; a manifest that was added counts after a restart"
         ],
         "mapping_data": [
           "must be a JSON object"
@@ -147,9 +147,9 @@ async fn only_known_integrations_that_can_be_mapped() {
     let server = Server::start().await;
     let details =
         async |name| server.api.post(COLLECTION, &new_mapping(name, "1")).await.is(400).json()["details"].clone();
-    insta::assert_snapshot!(details("hallo").await, @r#"{"integration_name":["is no known integration; known are: chat, halo, halo_mapping, halo_psa"]}"#);
+    insta::assert_snapshot!(details("hallo").await, @r#"{"integration_name":["is unknown; known are: chat, halo, halo_mapping, halo_psa; a manifest that was added counts after a restart"]}"#);
     insta::assert_snapshot!(details("chat").await, @r#"{"integration_name":["does not support mapping; these do: halo, halo_mapping, halo_psa"]}"#);
-    insta::assert_snapshot!(details("Halo").await, @r#"{"integration_name":["is no known integration; known are: chat, halo, halo_mapping, halo_psa"]}"#);
+    insta::assert_snapshot!(details("Halo").await, @r#"{"integration_name":["is unknown; known are: chat, halo, halo_mapping, halo_psa; a manifest that was added counts after a restart"]}"#);
 }
 
 #[tokio::test]

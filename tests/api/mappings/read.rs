@@ -48,7 +48,7 @@ async fn what_is_missing_is_said() {
         ]
       },
       "error": "Integration not found",
-      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa"
+      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa; a manifest that was added counts after a restart"
     }
     "#);
     insta::assert_snapshot!(missing("/organizations/nobody/integrations").await, @r#"

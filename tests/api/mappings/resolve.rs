@@ -79,7 +79,7 @@ async fn the_wrong_names_are_said() {
         ]
       },
       "error": "Integration not found",
-      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa"
+      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa; a manifest that was added counts after a restart"
     }
     "#);
     // As a workflow in Rust is told: it is of no use to create one.

@@ -81,7 +81,7 @@ async fn the_wrong_names_are_said() {
         ]
       },
       "error": "Integration not found",
-      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa"
+      "message": "Integration 'hallo' is unknown; known are: chat, halo, halo_mapping, halo_psa; a manifest that was added counts after a restart"
     }
     "#);
     insta::assert_snapshot!(to("acme", "chat", 404).await, @r#"

@@ -240,7 +240,7 @@ fn the_schema_is_closed_wherever_keys_are_known() {
 fn the_guide_has_a_good_example_and_every_key() {
     let guide = include_str!("../../../../integrations/README.md");
     let example = guide.split_once("```yaml\n").unwrap().1.split_once("```").unwrap().0;
-    assert_eq!(Manifest::load("acme_rmm.yaml", example).err(), None);
+    assert_eq!(Manifest::load("north_rmm.yaml", example).err(), None);
     for name in ["Auth", "Paginator"] {
         let schema = json_schema();
         for kind in schema["$defs"][name]["oneOf"].as_array().unwrap() {

@@ -15,7 +15,7 @@ use crosswalk::{
     domain::ExternalOrganization,
     integrations::{
         Integration, Scope, Settings,
-        manifest::{Auth, Manifest, Paginator},
+        manifest::{Auth, Manifest, Paginator, Reference},
         runner::ManifestIntegration,
     },
 };
@@ -86,11 +86,13 @@ struct Expected {
     name: String,
 }
 
-/// `errors.json`: what the answer to an exchange of the list is when the system refuses, and what is made of it.
+/// `errors.json`: what the answer to an exchange of the list is when the system refuses, and what is made of it. Without
+/// `exchange`, it is the answer of `get_organization.json`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Refusal {
-    exchange: usize,
+    #[serde(default)]
+    exchange: Option<usize>,
     response: Response,
     class: String,
     message: String,
@@ -297,15 +299,44 @@ fn shown(one: ExternalOrganization) -> Value {
     Value::Object(shown)
 }
 
-/// What a login says of its token's end is found there.
-fn token_ends_as_told(id: &str) -> Result<(), String> {
-    let Auth::SessionToken { expires_in_path, expires_at_path, token_path, .. } = manifest(id)?.auth else {
+/// How long a session lasts is said in its manifest or in the answer to the login: as seconds there, or as a date.
+fn session_ends(id: &str) -> Result<(), String> {
+    let Auth::SessionToken { expires_in_path, expires_at_path, expires_in, .. } = manifest(id)?.auth else {
         return Ok(());
     };
     let exchanges: Vec<Exchange> = read(&fixture(id, "exchanges.json"))?;
     let login = exchanges[0].response.body.clone().unwrap_or_default();
-    for path in [Some(token_path), expires_in_path, expires_at_path].iter().flatten() {
-        path.find_value(&login).ok_or_else(|| format!("the login's answer has nothing at {path}"))?;
+    let found = match (&expires_in_path, &expires_at_path) {
+        (Some(path), None) => path.find_value(&login).is_some_and(Value::is_u64),
+        (None, Some(path)) => path.find_value(&login).is_some_and(Value::is_string),
+        (None, None) => expires_in.is_some(),
+        (Some(_), Some(_)) => false,
+    };
+    if found { Ok(()) } else { Err("when the session ends is not told".to_owned()) }
+}
+
+/// The settings are such as the manifest takes, and none that stands in an address can lead elsewhere.
+fn settings_are_guarded(id: &str) -> Result<(), String> {
+    let manifest = manifest(id)?;
+    let mut addresses = vec![&manifest.base_url];
+    match &manifest.auth {
+        Auth::OAuth2ClientCredentials { token_url, .. } => addresses.push(token_url),
+        Auth::SessionToken { login, .. } => addresses.push(&login.url),
+        _ => {}
+    }
+    let config: BTreeMap<String, String> = read(&fixture(id, "config.json"))?;
+    for field in &manifest.config {
+        let key = &field.key;
+        if let Some(problem) = config.get(key).and_then(|value| field.problem(value)) {
+            return Err(format!("{key} of the fixture {problem}"));
+        }
+        let named = |reference: &Reference| matches!(reference, Reference::Config(name) if name == key);
+        let in_address = addresses.iter().flat_map(|address| address.references()).any(named);
+        let elsewhere =
+            ["evil.example/", "a@evil.example", "evil.example?", "evil.example#", "evil.example:1", "a b", ""];
+        if let Some(accepted) = elsewhere.iter().find(|value| in_address && field.problem(value).is_none()) {
+            return Err(format!("{key} stands in an address and may be '{accepted}'"));
+        }
     }
     Ok(())
 }
@@ -343,12 +374,20 @@ async fn tells_refusals(id: &str) -> Result<(), String> {
         return if path.exists() { Err("errors.json of a manifest without filters".to_owned()) } else { Ok(()) };
     }
     for refusal in read::<Vec<Refusal>>(&path)? {
+        let get: GetOrganization = read(&fixture(id, "get_organization.json"))?;
         let mut exchanges: Vec<Exchange> = read(&fixture(id, "exchanges.json"))?;
-        exchanges[refusal.exchange].response = refusal.response;
+        exchanges.extend(get.exchange);
+        let refused = refusal.exchange.unwrap_or(exchanges.len() - 1);
+        exchanges[refused].response = refusal.response;
         let system = replay(exchanges.clone()).await;
         let (integration, settings) = integration(id, &system)?;
-        let failed = integration.list_organizations(&settings).await.err().map(failure);
-        as_documented(&system, &exchanges, &exchanges[refusal.exchange..=refusal.exchange])?;
+        let failed = if refusal.exchange.is_some() {
+            integration.list_organizations(&settings).await.err().map(failure)
+        } else {
+            let result = integration.test_connection(&settings, &mapping(&get.id), &Settings::none()).await;
+            result.map_err(|error| error.to_string())?.failure
+        };
+        as_documented(&system, &exchanges, &exchanges[refused..=refused])?;
         let told = failed
             .as_ref()
             .is_some_and(|failed| failed.class.as_str() == refusal.class && failed.message.contains(&refusal.message));
@@ -421,7 +460,12 @@ async fn every_manifest_works_for_one_organization() {
 
 #[tokio::test]
 async fn every_manifest_knows_when_its_session_ends() {
-    all(async |id| token_ends_as_told(id)).await;
+    all(async |id| session_ends(id)).await;
+}
+
+#[tokio::test]
+async fn trap_32_every_manifest_guards_its_settings() {
+    all(async |id| settings_are_guarded(id)).await;
 }
 
 /// The vendors' largest pages are asked for: of the smallest there are, 50, a thousand organizations take 20 requests.

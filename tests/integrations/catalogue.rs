@@ -1,5 +1,9 @@
 //! Every manifest of the catalogue against the recorded shape of its API: the requests are those that the vendor documents,
 //! and the organizations those that its pages hold.
+//!
+//! The samples of a manifest are in `tests/fixtures/integrations/<id>`: `config.json` (its settings), `exchanges.json` (what a
+//! list takes), `organizations.json` (what it yields), `get_organization.json`; `errors.json` where it has an
+//! `error_handler`, `client.json` where it has a `client`.
 
 use std::{
     collections::BTreeMap,
@@ -71,6 +75,7 @@ struct GetOrganization {
     unknown: Unknown,
 }
 
+/// What an id that is not there looks like. Few vendors say; status 404 stands for what they do not.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unknown {
@@ -436,6 +441,8 @@ async fn all(each: impl AsyncFn(&str) -> Result<(), String>) {
     }
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
     assert!(ids().len() >= 41, "manifests are missing");
+    let samples = fs::read_dir("tests/fixtures/integrations").unwrap().count();
+    assert_eq!(samples, ids().len(), "samples without a manifest");
 }
 
 #[tokio::test]

@@ -106,7 +106,9 @@ async fn a_system_that_failed_is_left_alone_for_a_while() {
         if pause > 1 {
             lab.pass(Duration::from_secs(pause - 1));
             let same = lab.server.api.get(PSA).await.is(503);
-            assert_eq!((same.header("retry-after"), &same.body), ("1", &answer.body));
+            assert_eq!((same.header("retry-after"), &same.json()["details"]), ("1", &answer.json()["details"]));
+            let message = "psa: slow down; it is left alone for 1 s, unless asked with refresh=true";
+            assert_eq!(same.json()["message"], message);
             lab.pass(Duration::from_secs(1));
         } else {
             lab.pass(Duration::from_secs(1));
@@ -164,7 +166,7 @@ async fn every_class_of_failure_has_its_status() {
         "remedy": "Try again; if it goes on, the external system's API has changed and the manifest needs mending"
       },
       "error": "External system failed",
-      "message": "psa: no JSON"
+      "message": "psa: no JSON; it is left alone for 30 s, unless asked with refresh=true"
     }
     "#);
 }

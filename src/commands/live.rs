@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use super::{described, integrations};
 use crate::{
     app::App,
-    domain::{ExternalOrgId, IntegrationName, Mapping, MappingId, MappingKey, OrgId, TestOutcome},
+    domain::{ExternalOrgId, IntegrationName, Mapping, MappingId, MappingKey, OrgId},
     integrations::{Integration, IntegrationError, Settings, manifest::Manifest, runner::ManifestIntegration},
     outbound::Outbound,
     settings::SettingsError,
@@ -124,16 +124,5 @@ fn mapping(integration: &IntegrationName, external: &ExternalOrgId) -> Result<Ma
     let org_id = OrgId::parse("live-check")
         .map_err(|_| IntegrationError::NotSupported { integration: integration.clone(), what: "cannot be tested" })?;
     let key = MappingKey { org_id, integration: integration.clone(), id: MappingId::generate() };
-    Ok(Mapping {
-        key,
-        external_org_id: external.clone(),
-        external_org_name: None,
-        data: None,
-        is_active: true,
-        created_at: None,
-        created_by: None,
-        updated_at: None,
-        updated_by: None,
-        last_test: TestOutcome::default(),
-    })
+    Ok(Mapping::new(key, external.clone()))
 }

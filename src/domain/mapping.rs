@@ -39,6 +39,24 @@ pub struct Mapping {
     pub last_test: TestOutcome,
 }
 
+impl Mapping {
+    /// An active one that nobody has stored yet.
+    pub fn new(key: MappingKey, external_org_id: ExternalOrgId) -> Self {
+        Self {
+            key,
+            external_org_id,
+            external_org_name: None,
+            data: None,
+            is_active: true,
+            created_at: None,
+            created_by: None,
+            updated_at: None,
+            updated_by: None,
+            last_test: TestOutcome::default(),
+        }
+    }
+}
+
 /// What the last connection test said; all empty if there was none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestOutcome {

@@ -435,17 +435,8 @@ impl WantedMapping {
 
     /// The mapping if there is none yet, with the id that was given or a new one.
     fn created(&self) -> Mapping {
-        Mapping {
-            key: self.key(&self.id.clone().unwrap_or_else(MappingId::generate)),
-            external_org_id: self.external_org_id.clone(),
-            external_org_name: self.external_org_name.clone(),
-            data: None,
-            is_active: true,
-            created_at: None,
-            created_by: None,
-            updated_at: None,
-            updated_by: None,
-            last_test: TestOutcome::default(),
-        }
+        let key = self.key(&self.id.clone().unwrap_or_else(MappingId::generate));
+        let external_org_name = self.external_org_name.clone();
+        Mapping { external_org_name, ..Mapping::new(key, self.external_org_id.clone()) }
     }
 }

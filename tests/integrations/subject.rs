@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use crosswalk::{
-    domain::{
-        ExternalOrgId, ExternalOrganization, IntegrationName, Mapping, MappingId, MappingKey, OrgId, Secret,
-        TestOutcome,
-    },
+    domain::{ExternalOrgId, ExternalOrganization, IntegrationName, Mapping, MappingId, MappingKey, OrgId, Secret},
     integrations::{
         Failure, Integration, IntegrationError, OrganizationClient, Scope, Setting, Settings, TestResult,
         manifest::{FieldKind, Manifest},
@@ -158,20 +155,10 @@ pub fn failure(error: IntegrationError) -> Failure {
 }
 
 pub fn mapping(external_org_id: &str) -> Mapping {
-    Mapping {
-        key: MappingKey {
-            org_id: OrgId::parse("acme").unwrap(),
-            integration: IntegrationName::parse("any").unwrap(),
-            id: MappingId::parse("mapping_1").unwrap(),
-        },
-        external_org_id: ExternalOrgId::parse(external_org_id).unwrap(),
-        external_org_name: None,
-        data: None,
-        is_active: true,
-        created_at: None,
-        created_by: None,
-        updated_at: None,
-        updated_by: None,
-        last_test: TestOutcome::default(),
-    }
+    let key = MappingKey {
+        org_id: OrgId::parse("acme").unwrap(),
+        integration: IntegrationName::parse("any").unwrap(),
+        id: MappingId::parse("mapping_1").unwrap(),
+    };
+    Mapping::new(key, ExternalOrgId::parse(external_org_id).unwrap())
 }

@@ -324,6 +324,35 @@ async fn a_token_that_is_none_is_refused() {
     assert!(failure.message.starts_with("logging in failed: the answer is a web page"), "{failure}");
 }
 
+/// Longer than anybody waits, and longer than there is time: each is enough to tell it at once.
+#[tokio::test]
+async fn a_wait_that_is_too_long_is_not_begun() {
+    let minutes = Duration::from_mins(10);
+    for (wait, timing) in [
+        ("60", Timing { longest_wait: Duration::from_secs(2), list: minutes, ..QUICK }),
+        ("60", Timing { longest_wait: minutes, list: Duration::from_secs(30), ..QUICK }),
+    ] {
+        for status in [429, 503] {
+            let system = System::start(move |_| Reply::text("").status(status).header("retry-after", wait)).await;
+            let subject = Subject::new(&manifest(""), &[], &system).with_timing(timing);
+            let listed = tokio::time::timeout(Duration::from_secs(20), subject.list()).await.unwrap();
+            assert_eq!(listed.unwrap_err().retry_after, Some(Duration::from_mins(1)));
+            assert_eq!(system.asked().len(), 1);
+        }
+    }
+}
+
+/// A workflow gets failures as they are, and may well log them.
+#[tokio::test]
+async fn a_redirect_that_repeats_a_credential_is_told_without_it() {
+    let system =
+        System::start(|_| Reply::text("").status(307).header("location", "https://opensesame.evil.org/opensesame"))
+            .await;
+    let client = Subject::new(&manifest(BEARER), SECRET, &system).client("1").await.unwrap();
+    let failure = client.get("/x", &[]).await.unwrap_err();
+    assert!(failure.message.contains("[redacted].evil.org is linked to"), "{failure}");
+}
+
 /// Who logs in for all goes away: the next one does it, at once.
 #[tokio::test]
 async fn whoever_waits_for_a_login_that_is_given_up_logs_in() {

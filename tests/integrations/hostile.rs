@@ -353,6 +353,21 @@ async fn a_redirect_that_repeats_a_credential_is_told_without_it() {
     assert!(failure.message.contains("[redacted].evil.org is linked to"), "{failure}");
 }
 
+#[tokio::test]
+async fn a_cursor_that_is_false_and_details_that_come_twice() {
+    let system = System::start(|asked| match asked.method.as_str() {
+        "GET" => Reply::json(&json!({"items": [1, 2], "next": false})),
+        _ => Reply::json(&json!({"items": [{"id": 1}, {"id": 2}, {"id": "1"}]})),
+    })
+    .await;
+    let parts = "list_organizations: {request: {path: /ids}, record_selector: /items, \
+                 paginator: {type: cursor, cursor_param: at, cursor_path: /next}, mapping: {id: /id, name: /name}, \
+                 hydrate: {request: {method: POST, path: /details, body: {}}, ids_body_path: /ids, batch_size: 10, \
+                 record_selector: /items}}";
+    assert_eq!(Subject::new(&manifest(parts), &[], &system).list().await.unwrap().len(), 2);
+    assert_eq!(system.asked().len(), 2);
+}
+
 /// Who logs in for all goes away: the next one does it, at once.
 #[tokio::test]
 async fn whoever_waits_for_a_login_that_is_given_up_logs_in() {

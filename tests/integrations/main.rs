@@ -6,6 +6,7 @@ mod auth;
 mod catalogue;
 mod client;
 mod errors;
+mod hostile;
 mod mapping_data;
 mod paging;
 mod paging_pace;

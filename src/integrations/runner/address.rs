@@ -76,16 +76,19 @@ pub fn parse(text: &str) -> Result<Url, Failure> {
     }
 }
 
-/// Where a link or redirect of `from` leads, if credentials may be sent there.
-pub fn follow(from: &Url, link: &str, allowed: &[HostPattern]) -> Result<Url, Failure> {
+/// Where a link or redirect of `from` leads, if credentials may be sent there. `home` was asked first, and has them.
+///
+/// What leads elsewhere is the system's doing, so it is no setting that is wrong.
+pub fn follow(from: &Url, link: &str, home: &Url, allowed: &[HostPattern]) -> Result<Url, Failure> {
     let broken = |_| Failure::new(FailureClass::BadResponse, "the answer links to something that is no address");
     let to = from.join(link).map_err(broken)?;
-    let same_origin = to.origin() == from.origin();
+    let same_origin = [from.origin(), home.origin()].contains(&to.origin());
     let plain_https = to.scheme() == "https" && to.port().is_none();
     if to.username().is_empty() && to.password().is_none() && (same_origin || (plain_https && matches(allowed, &to))) {
         Ok(to)
     } else {
-        Err(forbidden(&to, "is linked to by the answer, but not among the manifest's allowed_hosts"))
+        let refused = forbidden(&to, "is linked to by the answer, but not among the manifest's allowed_hosts");
+        Err(Failure { class: FailureClass::BadResponse, ..refused })
     }
 }
 

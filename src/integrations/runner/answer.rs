@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
+use url::Url;
 
 use super::{redact::Secrets, xml};
 use crate::{
@@ -20,6 +21,9 @@ const MESSAGE: usize = 200;
 /// A good answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    pub asked: Url,
+    /// What answered: another place where the one that was asked redirected.
+    pub url: Url,
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Value,

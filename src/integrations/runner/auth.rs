@@ -20,6 +20,10 @@ use crate::integrations::{
     manifest::{Auth, ClientAuthentication, Decoder, Pointer, Template, TokenBodyFormat},
 };
 
+/// Longest token, or other value of a login, in bytes: more than servers take as a header. It is kept, and every message is
+/// searched for it, so it must not be of any length.
+const LONGEST: usize = 32 * 1024;
+
 /// Where a client for one organization gets its token, if elsewhere.
 #[derive(Clone, Copy, Default)]
 pub struct TokenOverrides<'a> {
@@ -161,26 +165,31 @@ fn token_call(url: &Template, scope: &Scope<'_>) -> Result<Call, Failure> {
 impl Fetch {
     /// The token in the answer.
     pub fn read(&self, answer: &Value) -> Result<Token, Failure> {
-        let missing = |what: &str| {
-            Failure::new(FailureClass::BadResponse, format!("the answer to the login has no token at {what}"))
+        let bad = |message: String| Failure::new(FailureClass::BadResponse, message);
+        let token_in = |found: Option<&Value>, place: &str| {
+            let token = found.and_then(Value::as_str).filter(|token| !token.is_empty());
+            let token = token.ok_or_else(|| bad(format!("the answer to the login has no token at {place}")))?;
+            if token.len() <= LONGEST {
+                Ok(token.to_owned())
+            } else {
+                Err(bad(format!("the token at {place} in the answer to the login has more than {LONGEST} bytes")))
+            }
         };
         match &self.reading {
             Reading::OAuth2 => {
-                let value = answer.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
-                let value = value.ok_or_else(|| missing("/access_token"))?;
+                let value = token_in(answer.get("access_token"), "/access_token")?;
                 let lifetime = answer.get("expires_in").and_then(seconds).map(Duration::from_secs);
-                Ok(Token::new(value.to_owned(), Saved::new(), lifetime))
+                Ok(Token::new(value, Saved::new(), lifetime))
             }
             Reading::Session { token, expires_in_path, expires_at_path, expires_in, save } => {
-                let value = token.find(answer).and_then(Value::as_str).filter(|token| !token.is_empty());
-                let value = value.ok_or_else(|| missing(token.as_str()))?;
+                let value = token_in(token.find(answer), token.as_str())?;
                 let find = |path: &Option<Pointer>| path.as_ref().and_then(|path| path.find_value(answer));
                 let lifetime = find(expires_in_path)
                     .and_then(seconds)
                     .or_else(|| find(expires_at_path).and_then(|at| until(at, Utc::now())))
                     .or(*expires_in);
                 let saved = saved(save, answer)?;
-                Ok(Token::new(value.to_owned(), saved, lifetime.map(Duration::from_secs)))
+                Ok(Token::new(value, saved, lifetime.map(Duration::from_secs)))
             }
         }
     }
@@ -194,6 +203,12 @@ pub fn saved(save: &BTreeMap<String, Pointer>, answer: &Value) -> Result<Saved, 
             let message = format!("the answer has nothing at {pointer}, which connection.{name} is read from");
             Failure::new(FailureClass::BadResponse, message)
         })?;
+        // It is kept as long as the token.
+        if value.to_string().len() > LONGEST {
+            let message =
+                format!("what the answer has at {pointer}, for connection.{name}, has more than {LONGEST} bytes");
+            return Err(Failure::new(FailureClass::BadResponse, message));
+        }
         saved.insert(name.clone(), value.clone());
     }
     Ok(saved)

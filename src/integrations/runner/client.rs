@@ -114,7 +114,7 @@ impl OrganizationClient {
                 needs_body: false,
             })
         };
-        let (_, Answer { status, body, .. }) = self.connection.request(purpose, make).await?;
+        let Answer { status, body, .. } = self.connection.request(purpose, make).await?;
         Ok(ClientAnswer { status, body })
     }
 

@@ -13,6 +13,7 @@ use reqwest::{
 };
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
+use url::Url;
 
 use super::{
     address,
@@ -85,17 +86,10 @@ impl Connection {
         &self,
         purpose: Purpose<'_>,
         make: impl Fn(&Scope<'_>) -> Result<Call, Failure>,
-    ) -> Result<(Call, Answer), Failure> {
+    ) -> Result<Answer, Failure> {
         let saved = self.saved(purpose.deadline).await?;
-        let call = {
-            let token = self.token_that_saves(purpose, &saved).await?;
-            make(&self.scope(purpose, &saved, token.as_deref()))?
-        };
-        match self.send(purpose, &saved, &call).await {
-            Ok(answer) => Ok((call, answer)),
-            Err(failure) if purpose.organization.is_none() => Err(not_an_organization(failure)),
-            Err(failure) => Err(failure),
-        }
+        let answer = self.send(purpose, &saved, make).await;
+        if purpose.organization.is_none() { answer.map_err(not_an_organization) } else { answer }
     }
 
     fn scope<'a>(&'a self, purpose: Purpose<'a>, saved: &Arc<Saved>, token: Option<&'a Token>) -> Scope<'a> {
@@ -131,7 +125,9 @@ impl Connection {
             }
             Err(failure) => {
                 let failure = not_an_organization(failure);
-                kept.failed = Some((Instant::now(), failure.clone()));
+                if failure.class != FailureClass::Timeout {
+                    kept.failed = Some((Instant::now(), failure.clone()));
+                }
                 Err(failure)
             }
         }
@@ -140,20 +136,11 @@ impl Connection {
     async fn post_connection(&self, deadline: Instant) -> Result<Arc<Saved>, Failure> {
         let mut saved = Arc::new(Saved::new());
         for step in &self.manifest.post_connection {
-            let purpose = Purpose::general(deadline);
-            let call = {
-                let token = self.token_that_saves(purpose, &saved).await?;
-                Call::of(&step.request, &self.manifest.base_url, &self.scope(purpose, &saved, token.as_deref()))?
-            };
-            let answer = self.send(purpose, &saved, &call).await?;
+            let make = |scope: &Scope<'_>| Call::of(&step.request, &self.manifest.base_url, scope);
+            let answer = self.send(Purpose::general(deadline), &saved, make).await?;
             Arc::make_mut(&mut saved).extend(auth::saved(&step.save, &answer.body)?);
         }
         Ok(saved)
-    }
-
-    /// The token, if a request may hold what its login saved. Any other is got when the request is sent.
-    async fn token_that_saves(&self, purpose: Purpose<'_>, saved: &Arc<Saved>) -> Result<Option<Arc<Token>>, Failure> {
-        if auth::login_saves(&self.manifest.auth) { self.token(purpose, saved, None).await } else { Ok(None) }
     }
 
     async fn token(
@@ -192,7 +179,8 @@ impl Connection {
                     match verdict {
                         Verdict::Good(body) => {
                             let Incoming { status, headers, .. } = incoming;
-                            return Ok(Answer { status, headers, body, ignored: false });
+                            let (asked, url) = (call.url.clone(), call.url.clone());
+                            return Ok(Answer { asked, url, status, headers, body, ignored: false });
                         }
                         // RFC 6749 answers wrong credentials with 400; others know no such tenant.
                         Verdict::Fail(failure) | Verdict::RefreshToken(failure)
@@ -225,8 +213,14 @@ impl Connection {
         }
     }
 
-    /// Sends with authentication, as often as it takes.
-    pub async fn send(&self, purpose: Purpose<'_>, saved: &Arc<Saved>, call: &Call) -> Result<Answer, Failure> {
+    /// Sends with authentication, as often as it takes. Each try is made anew: what a login saved, perhaps the host, belongs
+    /// to the token of that login and goes nowhere with that of another.
+    async fn send(
+        &self,
+        purpose: Purpose<'_>,
+        saved: &Arc<Saved>,
+        make: impl Fn(&Scope<'_>) -> Result<Call, Failure>,
+    ) -> Result<Answer, Failure> {
         let mut rejected: Option<Arc<Token>> = None;
         let mut refreshed = false;
         let mut tries = 0;
@@ -234,9 +228,10 @@ impl Connection {
             tries += 1;
             let token = self.token(purpose, saved, rejected.as_ref()).await?;
             let scope = self.scope(purpose, saved, token.as_deref());
-            let incoming = self.authenticated(purpose, &scope, token.as_ref(), call).await;
-            let verdict = match incoming {
-                Ok((incoming, secrets)) => {
+            let call = make(&scope)?;
+            let delivered = self.authenticated(purpose, &scope, token.as_ref(), &call).await;
+            let verdict = match delivered {
+                Ok(Delivered { incoming, url, secrets }) => {
                     let verdict = answer::judge(&incoming, &self.judge(self.manifest.decoder, &secrets, false));
                     let blank = call.needs_body && answer::is_blank(&incoming);
                     let Incoming { status, headers, .. } = incoming;
@@ -245,9 +240,12 @@ impl Connection {
                             let message = format!("status {status}: the answer is empty");
                             return Err(Failure::new(FailureClass::BadResponse, message).status(status));
                         }
-                        Verdict::Good(body) => return Ok(Answer { status, headers, body, ignored: false }),
+                        Verdict::Good(body) => {
+                            return Ok(Answer { asked: call.url, url, status, headers, body, ignored: false });
+                        }
                         Verdict::Empty => {
-                            return Ok(Answer { status, headers, body: serde_json::Value::Null, ignored: true });
+                            let body = serde_json::Value::Null;
+                            return Ok(Answer { asked: call.url, url, status, headers, body, ignored: true });
                         }
                         verdict => verdict,
                     }
@@ -302,8 +300,9 @@ impl Connection {
         scope: &Scope<'_>,
         token: Option<&Arc<Token>>,
         call: &Call,
-    ) -> Result<(Incoming, Secrets), Undelivered> {
+    ) -> Result<Delivered, Undelivered> {
         let allowed = call::allowed_hosts(scope);
+        let home = &call.url;
         let mut call = call.clone();
         for _ in 0..=REDIRECTS {
             let mut outgoing = call.clone();
@@ -311,9 +310,9 @@ impl Connection {
             let secrets = self.known_secrets(&outgoing, token, purpose.organization);
             let incoming = self.deliver(purpose.deadline, outgoing).await?;
             let redact = |failure| Undelivered::Failed(self.redact(failure, purpose.organization.map(|one| &one.data)));
-            match redirected(&call, &incoming, &allowed).map_err(redact)? {
+            match redirected(&call, &incoming, home, &allowed).map_err(redact)? {
                 Some(next) => call = next,
-                None => return Ok((incoming, secrets)),
+                None => return Ok(Delivered { incoming, url: call.url, secrets }),
             }
         }
         let message = format!("the system redirects more than {REDIRECTS} times");
@@ -386,7 +385,8 @@ impl Connection {
     /// The text of `base_url`, for a client.
     pub async fn base_url(&self, purpose: Purpose<'_>, template: &Template) -> Result<String, Failure> {
         let saved = self.saved(purpose.deadline).await?;
-        let token = self.token_that_saves(purpose, &saved).await?;
+        let saves = auth::login_saves(&self.manifest.auth);
+        let token = if saves { self.token(purpose, &saved, None).await? } else { None };
         let scope = self.scope(purpose, &saved, token.as_deref());
         address::render(template, &scope, &call::allowed_hosts(&scope))
     }
@@ -414,13 +414,13 @@ fn out_of_time() -> Failure {
 }
 
 /// Where a redirect leads to, if it is one.
-fn redirected(call: &Call, incoming: &Incoming, allowed: &[HostPattern]) -> Result<Option<Call>, Failure> {
+fn redirected(call: &Call, incoming: &Incoming, home: &Url, allowed: &[HostPattern]) -> Result<Option<Call>, Failure> {
     let keeps_method = matches!(incoming.status, 307 | 308);
     if !keeps_method && !matches!(incoming.status, 301..=303) {
         return Ok(None);
     }
     let Some(location) = header(&incoming.headers, LOCATION.as_str()) else { return Ok(None) };
-    let url = address::follow(&call.url, location, allowed)?;
+    let url = address::follow(&call.url, location, home, allowed)?;
     let mut next = Call { url, ..call.clone() };
     if !keeps_method && ![Method::GET, Method::HEAD].contains(&call.method) {
         return Err(Failure::new(FailureClass::BadResponse, "the system redirects a request that has a body")
@@ -432,6 +432,14 @@ fn redirected(call: &Call, incoming: &Incoming, allowed: &[HostPattern]) -> Resu
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// An answer that is no redirect, and where it came from.
+struct Delivered {
+    incoming: Incoming,
+    url: Url,
+    /// What was sent.
+    secrets: Secrets,
 }
 
 /// Why there is no answer.

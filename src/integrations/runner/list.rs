@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use futures::{StreamExt, future::BoxFuture, stream};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{
@@ -27,6 +28,13 @@ use crate::{
 /// More pages than any list has: with 100 organizations a page, a million.
 pub const MAX_PAGES: u64 = 10_000;
 
+/// Most different records, with those that do not count.
+const MAX_RECORDS: usize = 1_000_000;
+
+/// Most characters, in bytes, of all that is kept of a list: half a million organizations. A page alone has its bound, but
+/// 10,000 of them, or metadata that is a whole document, would take all memory.
+const MOST_KEPT: usize = 64 * 1024 * 1024;
+
 /// # Errors
 /// A request failed, or the list is not sure to be complete.
 pub async fn organizations(
@@ -36,11 +44,14 @@ pub async fn organizations(
 ) -> Result<Vec<ExternalOrganization>, Failure> {
     let mut known = HashSet::new();
     let mut organizations = Vec::new();
+    let mut room = Room(MOST_KEPT);
     // Each record as it comes: all of them at once would take ten times the memory of what is kept.
     let mut keep = |record: &Value| {
         if records::counts(record, &list.record_filter) {
             let organization = records::organization(record, &list.mapping)?;
             if known.insert(organization.id.clone()) {
+                let metadata = organization.metadata.iter().map(|(key, value)| key.len() + value.to_string().len());
+                room.take(organization.id.as_str().len() + organization.name.len() + metadata.sum::<usize>())?;
                 organizations.push(organization);
             }
         }
@@ -49,16 +60,27 @@ pub async fn organizations(
     match &list.hydrate {
         None => each(connection, list, deadline, |record| keep(&record)).await?,
         Some(hydrate) => {
-            let mut ids = Vec::new();
-            let collect = |id| {
+            let (mut ids, mut room) = (Vec::new(), Room(MOST_KEPT));
+            let collect = |id: Value| {
+                room.take(id.to_string().len())?;
                 ids.push(id);
                 Ok(())
             };
             each(connection, list, deadline, collect).await?;
-            details(connection, list, hydrate, &ids, deadline).await?.iter().try_for_each(keep)?;
+            details(connection, list, hydrate, &ids, deadline, keep).await?;
         }
     }
     Ok(organizations)
+}
+
+/// What may still be kept.
+struct Room(usize);
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.0 = self.0.checked_sub(bytes).ok_or_else(|| incomplete(format!("it has more than {MOST_KEPT} bytes")))?;
+        Ok(())
+    }
 }
 
 /// Hands on all different records, as they come.
@@ -72,7 +94,7 @@ async fn each(
     let fetch = |place| page(connection, list, deadline, place);
     let (mut ahead, mut predicted) = (stream::empty().boxed(), Vec::new().into_iter());
     let mut progress = Progress::default();
-    // Identity of every record → number of the page that it came on first.
+    // Identity of every record, as a hash since it may be a whole record → number of the page that it came on first.
     let mut seen = HashMap::new();
     let mut moved = 0_u64;
     let mut place = Place::First;
@@ -96,7 +118,7 @@ async fn each(
         }
         let (before, empty) = (seen.len(), page.records.is_empty());
         for record in page.records {
-            match seen.entry(records::identity(&record, &list.mapping)) {
+            match seen.entry(hashed(&records::identity(&record, &list.mapping))) {
                 Entry::Vacant(entry) => {
                     entry.insert(progress.pages);
                     take(record)?;
@@ -104,6 +126,9 @@ async fn each(
                 Entry::Occupied(entry) if *entry.get() < progress.pages => moved += 1,
                 Entry::Occupied(_) => {}
             }
+        }
+        if seen.len() > MAX_RECORDS {
+            return Err(incomplete(format!("it has more than {MAX_RECORDS} records")));
         }
         // Judged by all records, not by those that count: a repeated page of others would go round for ever.
         if !empty && seen.len() == before {
@@ -150,7 +175,7 @@ fn page<'a>(
             paginator::place(&list.paginator, &place, &mut call)?;
             Ok(call)
         };
-        let (call, mut answer) = connection.request(Purpose::general(deadline), make).await?;
+        let mut answer = connection.request(Purpose::general(deadline), make).await?;
         let decoder = connection.manifest.decoder;
         let records = if answer.ignored {
             Vec::new()
@@ -161,26 +186,30 @@ fn page<'a>(
         if let Some(place) = answer.body.pointer_mut(list.record_selector.as_str()) {
             place.take();
         }
-        Ok(Page { url: call.url, headers: answer.headers, body: answer.body, records })
+        Ok(Page { asked: answer.asked, url: answer.url, headers: answer.headers, body: answer.body, records })
     })
 }
 
-/// The details of organizations that the list has only ids of.
+fn hashed(identity: &str) -> [u8; 32] {
+    Sha256::digest(identity).into()
+}
+
+/// The details of organizations that the list has only ids of, batch after batch.
 async fn details(
     connection: &Connection,
     list: &ListOrganizations,
     hydrate: &Hydrate,
     ids: &[Value],
     deadline: Instant,
-) -> Result<Vec<Value>, Failure> {
+    mut keep: impl FnMut(&Value) -> Result<(), Failure> + Send,
+) -> Result<(), Failure> {
     let batches: Vec<_> = ids.chunks(hydrate.batch_size.max(1) as usize).map(<[Value]>::to_vec).collect();
     let batches = stream::iter(batches).map(|ids| batch(connection, list, hydrate, ids, deadline));
     let mut batches = batches.buffered(connection.pace.concurrency()).boxed();
-    let mut all = Vec::new();
     while let Some(records) = batches.next().await {
-        all.extend(records?);
+        records?.iter().try_for_each(&mut keep)?;
     }
-    Ok(all)
+    Ok(())
 }
 
 fn batch<'a>(
@@ -199,7 +228,7 @@ fn batch<'a>(
             }
             Ok(call)
         };
-        let (_, answer) = connection.request(Purpose::general(deadline), make).await?;
+        let answer = connection.request(Purpose::general(deadline), make).await?;
         let records = records::select(&answer.body, &hydrate.record_selector, connection.manifest.decoder, true)?;
         let known: HashSet<_> = records.iter().map(|record| records::identity(record, &list.mapping)).collect();
         let missing = ids.iter().filter(|id| !known.contains(&records::identity(id, &list.mapping))).count();

@@ -55,7 +55,7 @@ async fn read(
 ) -> Result<(ExternalOrganization, Option<u16>), Failure> {
     let purpose = Purpose { organization: Some(asked), ..Purpose::general(deadline) };
     let request = connection.request(purpose, |scope| Call::of(&get.request, &connection.manifest.base_url, scope));
-    let (_, answer) = request.await.map_err(|failure| match failure.class {
+    let answer = request.await.map_err(|failure| match failure.class {
         FailureClass::NotFound => Failure { message: unknown(id).message, ..failure },
         _ => failure,
     })?;

@@ -30,6 +30,9 @@ pub enum Place {
 /// A page as it was received.
 #[derive(Debug)]
 pub struct Page {
+    /// What was asked.
+    pub asked: Url,
+    /// What answered, which its links are relative to.
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Value,
@@ -246,7 +249,7 @@ fn linked(
     progress: &mut Progress,
     allowed: &[HostPattern],
 ) -> Result<Option<Place>, Failure> {
-    let url = address::follow(&page.url, link, allowed)?;
+    let url = address::follow(&page.url, link, &page.asked, allowed)?;
     let key = url.to_string();
     onward(Place::Link(url), key, empty, progress)
 }
@@ -298,17 +301,42 @@ fn next_link(headers: &HeaderMap) -> Option<String> {
         // Targets are in angle brackets, and may hold the comma that separates links.
         while let Some((_, after)) = rest.split_once('<') {
             let (target, after) = after.split_once('>')?;
-            let parameters = after.split('<').next().unwrap_or_default();
-            let is_next = parameters.split([';', ',']).any(|parameter| {
-                let Some((name, value)) = parameter.split_once('=') else { return false };
-                let value = value.trim().trim_matches('"');
-                name.trim().eq_ignore_ascii_case("rel")
-                    && value.split_ascii_whitespace().any(|relation| relation.eq_ignore_ascii_case("next"))
-            });
-            if is_next && !target.is_empty() {
+            let (parameters, others) = after.split_at(unquoted(after, &[',']).next().unwrap_or(after.len()));
+            if is_next(parameters) && !target.is_empty() {
                 return Some(target.to_owned());
             }
-            rest = after;
+            rest = others;
+        }
+        None
+    })
+}
+
+/// Whether the first `rel` among the parameters, the only one that counts, has `next` in it.
+fn is_next(parameters: &str) -> bool {
+    let ends = unquoted(parameters, &[';']).chain([parameters.len()]);
+    let mut begin = 0;
+    let mut parameters = ends.map(|end| {
+        let parameter = parameters[begin..end].trim_start_matches(';');
+        begin = end;
+        parameter.split_once('=').unwrap_or((parameter, ""))
+    });
+    parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("rel")).is_some_and(|(_, value)| {
+        let relations = value.trim().trim_matches('"').split_ascii_whitespace();
+        relations.into_iter().any(|relation| relation.eq_ignore_ascii_case("next"))
+    })
+}
+
+/// Where those characters are that are in no quotation marks.
+fn unquoted<'a>(text: &'a str, wanted: &'a [char]) -> impl Iterator<Item = usize> + 'a {
+    let (mut quoted, mut escaped) = (false, false);
+    text.char_indices().filter_map(move |(at, c)| {
+        let was_escaped = std::mem::take(&mut escaped);
+        match c {
+            '\\' if quoted && !was_escaped => escaped = true,
+            // One that is never closed is none: what follows would be overlooked.
+            '"' if !was_escaped => quoted = !quoted && text[at + 1..].contains('"'),
+            c if !quoted && wanted.contains(&c) => return Some(at),
+            _ => {}
         }
         None
     })
@@ -341,6 +369,17 @@ mod tests {
         assert_eq!(next(&["<a>; rel=first, <b>; title=\"x\"; rel=next"]).unwrap(), "b");
         assert_eq!(next(&["<https://a/?q=Zürich&p=2>; rel=next"]).unwrap(), "https://a/?q=Zürich&p=2");
         assert_eq!(next(&["<a>; rel=\"prev\"", "<b>; REL=\"last next\""]).unwrap(), "b");
+        for (text, target) in [
+            ("<a>; title=\"x<y\"; rel=\"next\"", "a"),
+            ("<a>; title=\"x, <y>; z\"; rel=next", "a"),
+            ("<a>; title=\"\\\"; rel=prev\"; rel=next", "a"),
+            ("<a>; title=\"; rel=next\"; rel=prev, <b>; rel=next", "b"),
+            ("<a>; rel=prev; rel=next, <b>;rel = \"NEXT\"", "b"),
+            ("<a>; title=\"x, <b>; rel=next", "b"),
+            ("<a>;;rel=next,", "a"),
+        ] {
+            assert_eq!(next(&[text]).as_deref(), Some(target), "{text}");
+        }
         for none in ["", "<a>; rel=prev", "<>; rel=next", "<a; rel=next", "rel=next"] {
             assert_eq!(next(&[none]), None, "{none}");
         }

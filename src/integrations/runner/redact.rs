@@ -100,7 +100,7 @@ fn skip(text: &str, c: char) -> Vec<&str> {
         }
         // So is JSON inside JSON, hence any number of them.
         '\\' => {
-            let rest = text.trim_start_matches('\\');
+            let rest = after_backslashes(text);
             let short = match c {
                 '\n' => 'n',
                 '\r' => 'r',
@@ -113,7 +113,7 @@ fn skip(text: &str, c: char) -> Vec<&str> {
             let mut units = [0; 2];
             let mut left = Some(text);
             for unit in c.encode_utf16(&mut units) {
-                left = left.and_then(|text| hex_after(text.trim_start_matches('\\'), "u", 4, (*unit).into()));
+                left = left.and_then(|text| hex_after(after_backslashes(text), "u", 4, (*unit).into()));
             }
             rests.extend(left);
         }
@@ -133,6 +133,12 @@ fn skip(text: &str, c: char) -> Vec<&str> {
         _ => {}
     }
     rests
+}
+
+/// As many as JSON six levels deep has. More would mean to go through all of a long text at each of its characters.
+fn after_backslashes(text: &str) -> &str {
+    let count = text.bytes().take(63).take_while(|byte| *byte == b'\\').count();
+    &text[count..]
 }
 
 /// What follows a number of that many hexadecimal digits.

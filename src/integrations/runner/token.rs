@@ -16,7 +16,10 @@ use super::{
     call::{Body, Call},
     scope::Saved,
 };
-use crate::{domain::Secret, integrations::Failure};
+use crate::{
+    domain::Secret,
+    integrations::{Failure, FailureClass},
+};
 
 /// How long a token is used whose end nobody tells.
 pub const UNKNOWN_LIFETIME: Duration = Duration::from_mins(5);
@@ -146,7 +149,10 @@ impl Tokens {
                 Ok(token)
             }
             Err(failure) => {
-                slot.failed = Some((Instant::now(), failure.clone()));
+                // The time that was up was its own; whoever waits may have more.
+                if failure.class != FailureClass::Timeout {
+                    slot.failed = Some((Instant::now(), failure.clone()));
+                }
                 Err(failure)
             }
         }
@@ -158,7 +164,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::integrations::FailureClass;
 
     fn token(lifetime: u64) -> Token {
         Token::new("t".to_owned(), Saved::new(), Some(Duration::from_secs(lifetime)))
@@ -200,6 +205,17 @@ mod tests {
         assert_eq!(fetches.load(Ordering::Relaxed), 1);
         assert!(tokens.get(key, None, fetch()).await.is_err());
         assert_eq!(fetches.load(Ordering::Relaxed), 2, "who asks later tries again");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_more_time_than_the_one_whose_time_was_up_tries_again() {
+        let (tokens, key) = (Tokens::default(), TokenKey::of_text("a"));
+        let late = async {
+            tokio::task::yield_now().await;
+            Err(Failure::new(FailureClass::Timeout, "late"))
+        };
+        let (first, second) = tokio::join!(tokens.get(key, None, late), tokens.get(key, None, async { Ok(token(60)) }));
+        assert!(first.is_err() && second.is_ok());
     }
 
     #[tokio::test]

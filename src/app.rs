@@ -21,8 +21,8 @@ use crate::{
 
 /// How long a look at the store may take before it counts as unreachable.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
-/// How long a connection test may take.
-const TEST_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the external system has for a connection test.
+const TEST_DEADLINE: Duration = Duration::from_secs(25);
 
 /// What the HTTP layer and the commands work with.
 pub struct App {

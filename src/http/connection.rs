@@ -11,6 +11,7 @@ use super::{
     mappings::tagged,
     request::Request,
     response::{Response, ok},
+    routes::{STORAGE_DEADLINE, TEST_DEADLINE},
 };
 use crate::{
     app::App,
@@ -69,6 +70,7 @@ struct TestDetails {
     )
 )]
 pub async fn test(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
+    let asked = Instant::now();
     let key = request.mapping_key(&app.registry)?;
     let integration = request.integration(&app.registry)?;
     let actor = request.actor()?;
@@ -86,8 +88,10 @@ pub async fn test(app: Arc<App>, request: Request) -> Result<Response, ApiError>
     let began = Instant::now();
     let outcome = match settings {
         Ok((settings, data)) => {
+            // Afterwards there has to be time to store what was found.
+            let left = TEST_DEADLINE.saturating_sub(STORAGE_DEADLINE + asked.elapsed()).min(app.test_deadline);
             let call = integration.test_connection(&settings, &mapping, &data);
-            guarded(integration.name(), app.test_deadline, call).await
+            guarded(integration.name(), left, call).await
         }
         Err(error) => Err(error),
     };

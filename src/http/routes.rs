@@ -22,8 +22,8 @@ pub type Handler = fn(Arc<App>, Request) -> BoxFuture<'static, Result<Response, 
 pub const STORAGE_DEADLINE: Duration = Duration::from_millis(4500);
 /// Its part that needs the store, and a fetch of two minutes.
 const DISCOVERY_DEADLINE: Duration = Duration::from_secs(125);
-/// Its two parts that need the store, and a test of 30 seconds.
-const TEST_DEADLINE: Duration = Duration::from_secs(40);
+/// For a connection test with all that it needs the store for.
+pub const TEST_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Its part that needs the store, and a write to the secret store of 5 seconds.
 const SECRETS_DEADLINE: Duration = Duration::from_secs(10);

@@ -46,7 +46,7 @@ impl FailureClass {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Authentication => {
-                "Check the credentials of the integration: expired, revoked, or for another instance or region"
+                "Check the credentials that were sent: expired, revoked, or for another instance or region"
             }
             Self::Permission => "Give the credentials the right to read organizations; the integration's notes name it",
             Self::NotFound => "Check the external organization's id; discover the organizations and choose it again",

@@ -107,7 +107,7 @@ async fn a_filter_fits_when_all_its_conditions_do() {
         "{http_codes: [403], path: /blocked, action: retry, error_message: Blocked}, {http_codes: [403], action: fail}";
     let failure = listed(&system, &filter(first)).await.unwrap_err();
     assert_eq!((failure.class, failure.http_status), (FailureClass::RateLimited, Some(403)));
-    assert_eq!((failure.message.as_str(), system.asked().len()), ("Blocked", 5));
+    assert_eq!((failure.message.as_str(), system.asked().len()), ("GET api.example.com/v1/orgs: Blocked", 5));
 }
 
 #[tokio::test]
@@ -373,6 +373,8 @@ async fn trap_20_a_test_reads_the_organization_and_compares_its_id() {
         ("", r#"{"name": "Five"}"#, Some(BadResponse)),
         ("", r#"{"id": null}"#, Some(BadResponse)),
         ("/item", r#"{"item": null}"#, Some(NotFound)),
+        // The manifest is wrong, not the id.
+        ("/item", r#"{"id": 5, "name": "Five"}"#, Some(BadResponse)),
         ("/item", r#"{"item": {"id": 5, "name": ""}}"#, None),
         ("/item", r#"{"item": "5"}"#, Some(BadResponse)),
     ];

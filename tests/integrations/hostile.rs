@@ -262,7 +262,7 @@ async fn what_cannot_be_read_says_why() {
     ] {
         let sent = body.clone();
         let failure = failing("", move || Reply::text(sent.clone()).header("content-encoding", "gzip")).await;
-        assert_eq!(failure.message, "the answer is not JSON", "{body:?}");
+        assert!(failure.message.ends_with("/orgs: the answer is not JSON"), "{body:?}: {failure}");
     }
 }
 
@@ -321,7 +321,10 @@ async fn a_token_that_is_none_is_refused() {
     assert!(failure.message.contains("for connection.zone, has more than 32768 bytes"), "{failure}");
     let system = System::start(|_| Reply::text("<!DOCTYPE html><p>Sign in, opensesame")).await;
     let failure = Subject::new(&manifest(oauth), SECRET, &system).list().await.unwrap_err();
-    assert!(failure.message.starts_with("logging in failed: the answer is a web page"), "{failure}");
+    assert!(
+        failure.message.starts_with("logging in failed: POST id.example.com/login: the answer is a web page"),
+        "{failure}"
+    );
 }
 
 /// Longer than anybody waits, and longer than there is time: each is enough to tell it at once.

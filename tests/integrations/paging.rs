@@ -458,7 +458,7 @@ async fn a_page_in_the_middle_that_fails_fails_the_list() {
     })
     .await;
     let failure = Subject::new(&manifest(PAGES), &[], &system).list().await.unwrap_err();
-    insta::assert_snapshot!(failure, @"status 500: the system has a problem");
+    insta::assert_snapshot!(failure, @"GET api.example.com/v1/orgs: status 500: the system has a problem");
 }
 
 #[tokio::test]

@@ -317,6 +317,16 @@ async fn details_are_read_in_batches_side_by_side_and_listed_in_order() {
 }
 
 #[tokio::test]
+async fn details_that_nobody_asked_for_are_of_no_list() {
+    let system = System::start(|asked| {
+        let details = json!([{"id": "z"}, {"id": "b"}, {"id": "a"}]);
+        Reply::json(&json!({"data": if asked.path == "/v1/orgs" { json!(["a", "b"]) } else { details }}))
+    })
+    .await;
+    assert_eq!(ids(&Subject::new(&hydrated(), &[], &system).list().await.unwrap()), ["b", "a"]);
+}
+
+#[tokio::test]
 async fn an_organization_without_details_is_not_left_out_silently() {
     let system = System::start(|asked| {
         let data = if asked.path == "/v1/orgs" { json!(["a", "b", "c"]) } else { json!([{"id": "a"}, {"id": "c"}]) };
@@ -353,7 +363,7 @@ async fn answers_that_are_too_long_broken_off_or_late() {
         subject(Box::new(move || Reply::chunks(endless()).header("content-length", "2147483648")), long).await;
     assert_eq!((failure.class, failure.message.as_str()), (FailureClass::BadResponse, too_long));
     let failure = subject(Box::new(|| Reply::text("{\"data\": [{\"id\": 1}")), long).await;
-    assert_eq!(failure.message, "the answer is JSON that breaks off");
+    assert_eq!(failure.message, "GET api.example.com/v1/orgs: the answer is JSON that breaks off");
     let failure = subject(Box::new(move || Reply::chunks(broken())), long).await;
     assert_eq!(failure.message, "api.example.com: the answer broke off");
     let failure = subject(Box::new(move || Reply::chunks(drip().boxed())), timing).await;

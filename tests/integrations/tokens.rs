@@ -222,6 +222,32 @@ async fn what_a_first_request_tells_is_used_by_all_others() {
 }
 
 #[tokio::test]
+async fn what_a_first_request_told_is_asked_again_once_it_leads_nowhere() {
+    let moved = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&moved);
+    let system = System::start(move |asked| {
+        let zone = ["eu", "us"][now.load(SeqCst)];
+        match asked.path.as_str() {
+            "/whoami" => Reply::json(&json!({"zone": format!("https://{zone}.zone.example.com"), "id": 42})),
+            "/api/orgs" if asked.host == format!("{zone}.zone.example.com") => one_page(),
+            "/api/orgs/2" => Reply::text("").status(404),
+            _ => Reply::text("").status(410),
+        }
+    })
+    .await;
+    let subject = Subject::new(&manifest(ZONE), &[("secret", "s")], &system);
+    assert!(subject.list().await.is_ok());
+    // An organization that is not there is no reason.
+    assert_eq!(subject.test("2").await.unwrap().class, FailureClass::NotFound);
+    assert!(subject.list().await.is_ok());
+    assert_eq!(system.count("/whoami"), 1);
+    moved.store(1, SeqCst);
+    assert!(subject.list().await.is_err());
+    assert!(subject.list().await.is_ok());
+    assert_eq!(system.count("/whoami"), 2);
+}
+
+#[tokio::test]
 async fn a_first_request_that_fails_is_made_by_one_alone_and_blames_no_organization() {
     for (status, body, class) in [
         (404, "{}", FailureClass::BadResponse),

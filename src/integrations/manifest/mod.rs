@@ -4,6 +4,8 @@
 //! `format.rs` says what can be written, `template.rs` and `pointer.rs` what stands in it. A file goes through
 //! `document.rs` (YAML to a tree with lines), `read.rs` (tree to types) and `check/` (what no type can say).
 
+use std::collections::BTreeSet;
+
 mod check;
 mod document;
 mod field;
@@ -42,6 +44,19 @@ impl Manifest {
             problems.sort();
         }
         found
+    }
+
+    /// What requests are authenticated with, as administrators know it: `halopsa_client_id`, `mapping_data.api_key`.
+    pub fn credentials(&self) -> BTreeSet<String> {
+        let places = places::templates(self);
+        let of_auth =
+            places.iter().filter(|place| matches!(place.moment, places::Moment::Auth | places::Moment::Inject));
+        let named = of_auth.flat_map(|place| place.template.references()).filter_map(|reference| match reference {
+            Reference::Config(key) => Some(format!("{}_{key}", self.id)),
+            Reference::Mapping(key) => Some(format!("mapping_data.{key}")),
+            _ => None,
+        });
+        named.collect()
     }
 }
 

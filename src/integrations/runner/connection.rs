@@ -89,7 +89,19 @@ impl Connection {
     ) -> Result<Answer, Failure> {
         let saved = self.saved(purpose.deadline).await?;
         let answer = self.send(purpose, &saved, make).await;
-        if purpose.organization.is_none() { answer.map_err(not_an_organization) } else { answer }
+        let answer = if purpose.organization.is_none() { answer.map_err(not_an_organization) } else { answer };
+        if answer.as_ref().is_err_and(|failure| may_have_moved(failure.class)) {
+            self.forget(&saved).await;
+        }
+        answer
+    }
+
+    /// What was saved may be wrong by now: the next request makes the steps again.
+    async fn forget(&self, saved: &Arc<Saved>) {
+        let mut kept = self.saved.lock().await;
+        if kept.saved.as_ref().is_some_and(|(_, known)| Arc::ptr_eq(known, saved)) {
+            kept.saved = None;
+        }
     }
 
     fn scope<'a>(&'a self, purpose: Purpose<'a>, saved: &Arc<Saved>, token: Option<&'a Token>) -> Scope<'a> {
@@ -187,7 +199,9 @@ impl Connection {
                             if matches!(incoming.status, 400 | 401 | 403 | 404 | 410) =>
                         {
                             let said = answer::oauth_error(&incoming, &secrets);
-                            let said = said.map(|said| format!("{} ({said})", failure.message));
+                            let status = incoming.status;
+                            let said =
+                                said.map(|said| format!("status {status}: the credentials were refused ({said})"));
                             let message = said.unwrap_or(failure.message);
                             Verdict::Fail(Failure { class: FailureClass::Authentication, message, ..failure })
                         }
@@ -209,6 +223,7 @@ impl Connection {
                 },
                 Verdict::Fail(failure) | Verdict::RefreshToken(failure) => failure,
             };
+            let failure = about(call, failure);
             return Err(Failure { message: format!("logging in failed: {}", failure.message), ..failure });
         }
     }
@@ -238,7 +253,8 @@ impl Connection {
                     match verdict {
                         Verdict::Good(_) if blank => {
                             let message = format!("status {status}: the answer is empty");
-                            return Err(Failure::new(FailureClass::BadResponse, message).status(status));
+                            let failure = Failure::new(FailureClass::BadResponse, message).status(status);
+                            return Err(about(&call, failure));
                         }
                         Verdict::Good(body) => {
                             return Ok(Answer { asked: call.url, url, status, headers, body, ignored: false });
@@ -275,7 +291,7 @@ impl Connection {
                 Verdict::Fail(failure) | Verdict::RefreshToken(failure) => failure,
                 Verdict::Good(_) | Verdict::Empty => return Err(out_of_time()),
             };
-            return Err(failure);
+            return Err(about(&call, failure));
         }
     }
 
@@ -404,9 +420,30 @@ fn not_an_organization(failure: Failure) -> Failure {
     }
 }
 
+/// Whether it may be that the system, or the account, is not any more where a first request said.
+fn may_have_moved(class: FailureClass) -> bool {
+    matches!(
+        class,
+        FailureClass::Authentication
+            | FailureClass::Permission
+            | FailureClass::Unreachable
+            | FailureClass::Tls
+            | FailureClass::BadResponse
+    )
+}
+
 /// Whether a request that was answered like this may have been carried out.
 fn may_be_done(failure: &Failure) -> bool {
     failure.http_status.is_some() && failure.class != FailureClass::RateLimited
+}
+
+/// Which request was answered so. Without its query: that is long, and for some systems a place of keys.
+fn about(call: &Call, failure: Failure) -> Failure {
+    if failure.http_status.is_none() {
+        return failure;
+    }
+    let (method, host, path) = (&call.method, call.url.host_str().unwrap_or_default(), call.url.path());
+    Failure { message: format!("{method} {host}{path}: {}", failure.message), ..failure }
 }
 
 fn out_of_time() -> Failure {

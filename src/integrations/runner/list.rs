@@ -230,11 +230,15 @@ fn batch<'a>(
         };
         let answer = connection.request(Purpose::general(deadline), make).await?;
         let records = records::select(&answer.body, &hydrate.record_selector, connection.manifest.decoder, true)?;
-        let known: HashSet<_> = records.iter().map(|record| records::identity(record, &list.mapping)).collect();
-        let missing = ids.iter().filter(|id| !known.contains(&records::identity(id, &list.mapping))).count();
+        let identity = |record: &Value| records::identity(record, &list.mapping);
+        let asked: HashSet<_> = ids.iter().map(identity).collect();
+        // Others are not in the list.
+        let records: Vec<_> = records.iter().filter(|record| asked.contains(&identity(record))).cloned().collect();
+        let known: HashSet<_> = records.iter().map(identity).collect();
+        let missing = asked.difference(&known).count();
         if missing > 0 {
             return Err(incomplete(format!("{missing} of {} organizations have no details", ids.len())));
         }
-        Ok(records.to_vec())
+        Ok(records)
     })
 }

@@ -36,7 +36,7 @@ pub use self::{
     pace::Timing,
 };
 use super::{
-    ConfigField, DataFields, Failure, Fingerprint, Integration, IntegrationError, Settings, TestResult,
+    ConfigField, DataFields, Failure, FailureClass, Fingerprint, Integration, IntegrationError, Settings, TestResult,
     manifest::Manifest,
 };
 use crate::{
@@ -90,9 +90,18 @@ impl ManifestIntegration {
         self.connections.get_with(settings.fingerprint(), make).await
     }
 
-    /// Where an id, a name or a link of an answer is told, it may be an echo of what was sent.
+    /// As a person may read it. Where an id, a name or a link of an answer is told, it may be an echo of what was sent.
+    fn told(&self, connection: &Connection, data: Option<&Settings>, failure: Failure) -> Failure {
+        let mut failure = connection.redact(failure, data);
+        if failure.class == FailureClass::Authentication {
+            let credentials: Vec<_> = self.manifest.credentials().into_iter().collect();
+            failure.message = format!("{}; sent were {}", failure.message, credentials.join(", "));
+        }
+        failure
+    }
+
     fn failed(&self, connection: &Connection, data: Option<&Settings>, failure: Failure) -> IntegrationError {
-        IntegrationError::Failed { integration: self.name.clone(), failure: connection.redact(failure, data) }
+        IntegrationError::Failed { integration: self.name.clone(), failure: self.told(connection, data, failure) }
     }
 
     /// Sends the manifest's `check`, if it has one.
@@ -186,7 +195,7 @@ impl Integration for ManifestIntegration {
                 TestResult { failure: None, message, latency, http_status }
             }
             Err(failure) => {
-                let failure = connection.redact(failure, Some(data));
+                let failure = self.told(&connection, Some(data), failure);
                 let message = format!("{}: {failure}", self.manifest.name);
                 TestResult { message, latency, http_status: failure.http_status, failure: Some(failure) }
             }

@@ -13,7 +13,7 @@ use crate::{
     domain::{ExternalOrgId, ExternalOrganization},
     integrations::{
         Failure, FailureClass, Settings,
-        manifest::{GetOrganization, RecordMapping},
+        manifest::{Decoder, GetOrganization, RecordMapping},
     },
 };
 
@@ -56,10 +56,19 @@ async fn read(
     let purpose = Purpose { organization: Some(asked), ..Purpose::general(deadline) };
     let request = connection.request(purpose, |scope| Call::of(&get.request, &connection.manifest.base_url, scope));
     let answer = request.await.map_err(|failure| match failure.class {
-        FailureClass::NotFound => Failure { message: unknown(id).message, ..failure },
+        FailureClass::NotFound => {
+            let message = format!("{} ({})", unknown(id).message, failure.message);
+            Failure { message, ..failure }
+        }
         _ => failure,
     })?;
     let record = match get.record_selector.find(&answer.body) {
+        // XML leaves out what is not there.
+        None if connection.manifest.decoder == Decoder::Json && !answer.ignored => {
+            let message =
+                format!("the answer has nothing at '{}', where the organization should be", get.record_selector);
+            return Err(Failure::new(FailureClass::BadResponse, message).status(answer.status));
+        }
         None | Some(Value::Null) => None,
         // Systems that filter instead of reading answer with a list: of one, or of none.
         Some(Value::Array(records)) => {

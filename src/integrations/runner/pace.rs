@@ -39,7 +39,7 @@ impl Default for Timing {
             back_off: Duration::from_millis(500),
             longest_wait: Duration::from_mins(1),
             list: Duration::from_mins(2),
-            test: Duration::from_secs(28),
+            test: Duration::from_secs(24),
         }
     }
 }

@@ -162,7 +162,7 @@ pub fn next(
             Some(Value::String(link)) => linked(link, empty, page, progress, allowed),
             Some(_) => Err(incomplete(format!("the link to the next page at '{next_url_path}' is no text"))),
         },
-        Paginator::HeaderLink { .. } => match next_link(&page.headers) {
+        Paginator::HeaderLink { .. } => match next_link(&page.headers)? {
             None => Ok(None),
             Some(link) => linked(&link, empty, page, progress, allowed),
         },
@@ -294,21 +294,24 @@ pub fn predicted(paginator: &Paginator, first: &Page) -> Vec<Place> {
 }
 
 /// The `next` of RFC 8288 `Link` headers.
-fn next_link(headers: &HeaderMap) -> Option<String> {
-    // Not all of them write an address in ASCII; one that is skipped would end the list too early.
-    headers.get_all(LINK).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).find_map(|text| {
+fn next_link(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    for value in headers.get_all(LINK) {
+        // Not all of them write an address in ASCII; one that is skipped would end the list too early.
+        let text = String::from_utf8_lossy(value.as_bytes());
         let mut rest = text.as_ref();
         // Targets are in angle brackets, and may hold the comma that separates links.
-        while let Some((_, after)) = rest.split_once('<') {
-            let (target, after) = after.split_once('>')?;
+        while let Some((target, after)) = rest.split_once('<').and_then(|(_, after)| after.split_once('>')) {
             let (parameters, others) = after.split_at(unquoted(after, &[',']).next().unwrap_or(after.len()));
             if is_next(parameters) && !target.is_empty() {
-                return Some(target.to_owned());
+                return Ok(Some(target.to_owned()));
             }
             rest = others;
         }
-        None
-    })
+        if is_next(rest) || unquoted(rest, &['<']).next().is_some() {
+            return Err(incomplete("the Link header of a page cannot be read"));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the first `rel` among the parameters, the only one that counts, has `next` in it.
@@ -360,15 +363,15 @@ mod tests {
             for text in texts {
                 headers.append(LINK, HeaderValue::from_bytes(text.as_bytes()).unwrap());
             }
-            next_link(&headers)
+            next_link(&headers).map_err(drop)
         };
         assert_eq!(
-            next(&["<https://a/?p=2,3>; rel=\"next\", <https://a/?p=9>; rel=\"last\""]).unwrap(),
+            next(&["<https://a/?p=2,3>; rel=\"next\", <https://a/?p=9>; rel=\"last\""]).unwrap().unwrap(),
             "https://a/?p=2,3"
         );
-        assert_eq!(next(&["<a>; rel=first, <b>; title=\"x\"; rel=next"]).unwrap(), "b");
-        assert_eq!(next(&["<https://a/?q=Zürich&p=2>; rel=next"]).unwrap(), "https://a/?q=Zürich&p=2");
-        assert_eq!(next(&["<a>; rel=\"prev\"", "<b>; REL=\"last next\""]).unwrap(), "b");
+        assert_eq!(next(&["<a>; rel=first, <b>; title=\"x\"; rel=next"]).unwrap().unwrap(), "b");
+        assert_eq!(next(&["<https://a/?q=Zürich&p=2>; rel=next"]).unwrap().unwrap(), "https://a/?q=Zürich&p=2");
+        assert_eq!(next(&["<a>; rel=\"prev\"", "<b>; REL=\"last next\""]).unwrap().unwrap(), "b");
         for (text, target) in [
             ("<a>; title=\"x<y\"; rel=\"next\"", "a"),
             ("<a>; title=\"x, <y>; z\"; rel=next", "a"),
@@ -378,11 +381,14 @@ mod tests {
             ("<a>; title=\"x, <b>; rel=next", "b"),
             ("<a>;;rel=next,", "a"),
         ] {
-            assert_eq!(next(&[text]).as_deref(), Some(target), "{text}");
+            assert_eq!(next(&[text]).unwrap().as_deref(), Some(target), "{text}");
         }
-        for none in ["", "<a>; rel=prev", "<>; rel=next", "<a; rel=next", "rel=next"] {
-            assert_eq!(next(&[none]), None, "{none}");
+        for none in ["", " ", ",", "<a>; rel=prev", "<a>; rel=prev,", "<>; rel=next", "none"] {
+            assert_eq!(next(&[none]), Ok(None), "{none}");
         }
-        assert_eq!(next(&[]), None);
+        assert_eq!(next(&[]), Ok(None));
+        for broken in ["<a; rel=next", "<a", "; rel=next", "<a>; rel=prev, <b"] {
+            assert_eq!(next(&[broken]), Err(()), "{broken}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     Manifest, Problem, description,
     document::{Document, join},
     problem::nearest,
+    yaml_mistake::missing_space,
 };
 
 /// A person mends a few at a time; the rest may follow from the first.
@@ -294,6 +295,10 @@ fn mismatch(found: &Value, expected: &str) -> String {
         Value::Null => format!("empty; expected {expected}"),
         Value::Bool(_) | Value::Number(_) if expected == "text" => {
             format!("expected text; put it in quotes: \"{found}\"")
+        }
+        Value::String(text) if expected == "a mapping" => {
+            let remedy = missing_space(text).map_or_else(String::new, |remedy| format!("; {remedy}"));
+            format!("expected a mapping, not {found}{remedy}")
         }
         Value::Bool(_) | Value::Number(_) | Value::String(_) => format!("expected {expected}, not {found}"),
         Value::Array(_) => format!("expected {expected}, not a list"),

@@ -9,7 +9,10 @@ const QUOTED: char = '\u{1}';
 
 /// The line that has to be mended and the remedy, where the reader gave up at `line` for that reason.
 pub fn explain(reason: &str, line: usize, text: &str) -> (usize, String) {
-    let text = Text { lines: text.lines().map(Line::new).collect(), line, reason };
+    let lines: Vec<_> = text.lines().map(Line::new).collect();
+    // It is the line behind that goes on with what the comment ended.
+    let line = if reason.contains("comment") { lines.len().min(line + 1) } else { line };
+    let text = Text { lines, line, reason };
     let here = |message| (line, message);
     let found = text
         .tab()
@@ -34,6 +37,14 @@ pub fn explain(reason: &str, line: usize, text: &str) -> (usize, String) {
     })
 }
 
+/// `key:value` is text in YAML.
+pub fn missing_space(text: &str) -> Option<String> {
+    let (key, value) = text.split_once(':')?;
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    (is_key && !value.is_empty() && !value.starts_with(' ') && !value.starts_with("//"))
+        .then(|| format!("a space is missing after '{key}:'"))
+}
+
 struct Text<'a> {
     lines: Vec<Line<'a>>,
     /// Where the reader gave up, counted from 1.
@@ -55,16 +66,18 @@ impl Text<'_> {
         (1..self.line).rev().filter_map(|line| Some((line, self.at(line)?))).filter(|(_, line)| !line.is_blank())
     }
 
+    /// The reader may have given up at the line before it.
     fn tab(&self) -> Option<(usize, String)> {
-        let line =
-            (self.line..=self.lines.len()).find(|line| self.at(*line).is_some_and(|line| line.text.contains('\t')));
-        let message = "a tab; YAML is indented with spaces: write spaces instead";
-        self.gave_up(&["tab"]).then_some((line?, message.to_owned()))
+        let blames = self.gave_up(&["tab"]);
+        let has_tab = |line: &Line<'_>| line.margin().contains('\t') || (blames && line.text.contains('\t'));
+        let last = if blames { self.lines.len() } else { self.line };
+        let line = (self.line..=last).find(|line| self.at(*line).is_some_and(has_tab))?;
+        Some((line, "a tab; YAML is indented with spaces: write spaces instead".to_owned()))
     }
 
     fn open_quote(&self) -> Option<(usize, String)> {
         let open = (1..=self.line).rev().find_map(|line| Some((line, self.at(line)?.open_quote?)));
-        let (line, quote) = open.filter(|_| self.gave_up(&["quoted scalar", "flow", "bracket", "end of stream"]))?;
+        let (line, quote) = open.filter(|_| self.gave_up(&["quote", "flow", "bracket"]))?;
         Some((line, format!("the quote {quote} that opens here is never closed; close it on the same line")))
     }
 
@@ -93,8 +106,9 @@ impl Text<'_> {
 
     /// A bracket from which this line does not look like the continuation, since it is not indented further.
     fn open_bracket(&self) -> Option<(usize, String)> {
-        let here = self.at(self.line).filter(|_| self.gave_up(&["flow", "bracket", "inside a block"]))?;
-        let goes_on = |line: usize| self.at(line).is_some_and(|opens| here.indent > opens.indent);
+        let here =
+            self.at(self.line).filter(|_| self.gave_up(&["flow", "bracket", "inside a block", "illegal placement"]))?;
+        let goes_on = |line: usize| self.at(line).is_some_and(|opens| here.indent > opens.column());
         let (line, _) = self.brackets().into_iter().rfind(|(line, _)| !goes_on(*line))?;
         (!here.plain.trim_start().starts_with(['}', ']'])).then(|| (line, self.unclosed_on(line).to_owned()))
     }
@@ -117,7 +131,7 @@ impl Text<'_> {
     fn indentation(&self) -> Option<String> {
         let here = self
             .at(self.line)
-            .filter(|_| self.gave_up(&["expected key", "'-' indicator", "mapping values", "simple key"]))?;
+            .filter(|_| self.gave_up(&["expected key", "'-' indicator", "mapping values", "simple key", "comment"]))?;
         // What is open here: ever further out.
         let mut columns: Vec<usize> = Vec::new();
         for (_, line) in self.above() {
@@ -195,8 +209,19 @@ impl<'a> Line<'a> {
         Self { text, plain, indent: text.len() - text.trim_start_matches(' ').len(), open_quote: quote, comment }
     }
 
+    /// Where its key begins, or its item.
+    fn column(&self) -> usize {
+        let item = self.plain.trim_start().strip_prefix("- ");
+        self.indent + if item.is_some_and(|item| !item.starts_with(['{', '['])) { 2 } else { 0 }
+    }
+
     fn is_blank(&self) -> bool {
         self.plain.trim().is_empty()
+    }
+
+    /// The space before the text.
+    fn margin(&self) -> &str {
+        &self.text[..self.text.len() - self.text.trim_start().len()]
     }
 
     /// After the key, if there is one.
@@ -214,18 +239,14 @@ impl<'a> Line<'a> {
     }
 
     fn odd_space(&self) -> Option<String> {
-        let begin = &self.text[..self.text.len() - self.text.trim_start().len()];
-        if !begin.is_ascii() || [":\u{a0}", "-\u{a0}"].iter().any(|odd| self.plain.contains(odd)) {
+        if !self.margin().is_ascii() || [":\u{a0}", "-\u{a0}"].iter().any(|odd| self.plain.contains(odd)) {
             return Some("a space here is a no-break space (U+00A0); write an ordinary one".to_owned());
         }
         let line = self.plain.trim_start();
         if line.starts_with('-') && !line.starts_with("--") && !line[1..].starts_with(' ') && line.len() > 1 {
             return Some("a space is missing after '-'".to_owned());
         }
-        let (key, value) = line.strip_prefix("- ").unwrap_or(line).split_once(':')?;
-        let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-        (is_key && !value.is_empty() && !value.starts_with([' ', '/']))
-            .then(|| format!("a space is missing after '{key}:'"))
+        missing_space(line.strip_prefix("- ").unwrap_or(line))
     }
 
     fn curly_quotes(&self) -> Option<String> {
@@ -294,6 +315,67 @@ list_organizations:
     name: [/name]
 "#;
 
+    /// What is written, and by mistake instead.
+    const MISTAKES: &[(&str, &str)] = &[
+        // Templates, without quotes.
+        ("\"{{config.key}}\"", "{{config.key}}"),
+        ("\"{{config.key}}\"", "Token {{config.key}}"),
+        ("path: /sites", "path: /sites/{{org.id}}"),
+        ("{path: /sites}", "{\n    path: https://example.com/{{org.id}}\n  }"),
+        ("name: Acme", "name: {{config.key}}"),
+        // Characters that look like others.
+        ("\"{{config.key}}\"", "“{{config.key}}”"),
+        ("name: Acme", "name: „Acme: x“"),
+        ("  type: api_key", "\u{a0} type: api_key"),
+        ("name: Acme", "name:\u{a0}Acme"),
+        ("  type: api_key", "\ttype: api_key"),
+        ("name: Acme", "name: Acme\n\tx: y"),
+        ("name: Acme", "notes: >\n  a\n\tb"),
+        // A value that looks like a key.
+        ("help: Under Settings.", "help: My Acme: Settings"),
+        ("name: Acme", "name: Acme: the best"),
+        ("name: Acme", "name: Acme:"),
+        ("name: Acme", "name: \\Acme: the best"),
+        // Keys that are none.
+        ("name: Acme", "name:Acme"),
+        ("id: acme", "id:acme"),
+        ("    id: /id", "    id:/id"),
+        ("name: Acme", "Acme"),
+        ("id: acme", "id acme"),
+        // Indentation.
+        ("  type: api_key", "   type: api_key"),
+        ("    title: Host", "   title: Host"),
+        ("    title: Host", "     title: Host"),
+        ("  - key: host", " - key: host"),
+        ("  - key: host", "  key: host"),
+        ("  - key: host", "  -key: host"),
+        ("    id: /id", "      id: /id"),
+        ("    id: /id", "  id: /id"),
+        ("    id: /id", "   id: /id # of theirs"),
+        // Comments that are meant as text.
+        ("help: Under Settings.", "help: No # 1."),
+        ("path: /sites", "path: /sites # all"),
+        // What is never closed.
+        ("name: Acme", "name: \"Acme"),
+        ("name: Acme", "name: 'Acme"),
+        ("help: Under Settings.", "help: \"Under Settings."),
+        ("name: [/name]", "name: \"/name"),
+        ("type: single_page}", "type: single_page"),
+        ("Under Settings.}", "Under Settings."),
+        ("path: /sites}", "path: /sites,\n    query: {a: b}"),
+        ("name: [/name]", "name: [/name"),
+        ("name: [/name]", "name: [/name\nx: y"),
+        ("path: /sites}", "path: \"/sites}"),
+        ("  - key: host\n", "  - key: {host: x\n"),
+        // What is closed too early.
+        ("type: single_page}", "type: single_page}}"),
+        ("name: Acme", "name: 'Acme's'"),
+        ("name: Acme", "name: \"\\d\""),
+        // Not what it looks like: text in a block, a value on several lines.
+        ("name: Acme", "notes: |\n  {a\n  \"b\nname: a: b"),
+        ("path: /sites", "path: /sites,\n    query: a: b"),
+    ];
+
     /// What is told when the first text is replaced by the second.
     fn told(from: &str, to: &str) -> String {
         assert!(GOOD.contains(from), "{from}");
@@ -303,60 +385,7 @@ list_organizations:
     #[test]
     fn what_people_get_wrong_is_told_where_it_is_with_its_remedy() {
         assert!(Document::parse(GOOD).is_ok());
-        let cases = [
-            // Templates, without quotes.
-            ("\"{{config.key}}\"", "{{config.key}}"),
-            ("\"{{config.key}}\"", "Token {{config.key}}"),
-            ("path: /sites", "path: /sites/{{org.id}}"),
-            ("{path: /sites}", "{\n    path: https://example.com/{{org.id}}\n  }"),
-            ("name: Acme", "name: {{config.key}}"),
-            // Characters that look like others.
-            ("\"{{config.key}}\"", "“{{config.key}}”"),
-            ("name: Acme", "name: „Acme: x“"),
-            ("  type: api_key", "\u{a0} type: api_key"),
-            ("name: Acme", "name:\u{a0}Acme"),
-            ("  type: api_key", "\ttype: api_key"),
-            ("name: Acme", "name: Acme\n\tx: y"),
-            // A value that looks like a key.
-            ("help: Under Settings.", "help: My Acme: Settings"),
-            ("name: Acme", "name: Acme: the best"),
-            ("name: Acme", "name: Acme:"),
-            ("name: Acme", "name: \\Acme: the best"),
-            // Keys that are none.
-            ("name: Acme", "name:Acme"),
-            ("id: acme", "id:acme"),
-            ("name: Acme", "Acme"),
-            ("id: acme", "id acme"),
-            // Indentation.
-            ("  type: api_key", "   type: api_key"),
-            ("    title: Host", "   title: Host"),
-            ("    title: Host", "     title: Host"),
-            ("  - key: host", " - key: host"),
-            ("  - key: host", "  key: host"),
-            ("  - key: host", "  -key: host"),
-            ("    id: /id", "      id: /id"),
-            ("    id: /id", "  id: /id"),
-            // Comments that are meant as text.
-            ("help: Under Settings.", "help: No # 1."),
-            ("path: /sites", "path: /sites # all"),
-            // What is never closed.
-            ("name: Acme", "name: \"Acme"),
-            ("name: Acme", "name: 'Acme"),
-            ("help: Under Settings.", "help: \"Under Settings."),
-            ("name: [/name]", "name: \"/name"),
-            ("type: single_page}", "type: single_page"),
-            ("Under Settings.}", "Under Settings."),
-            ("path: /sites}", "path: /sites,\n    query: {a: b}"),
-            ("name: [/name]", "name: [/name"),
-            // What is closed too early.
-            ("type: single_page}", "type: single_page}}"),
-            ("name: Acme", "name: 'Acme's'"),
-            ("name: Acme", "name: \"\\d\""),
-            // Not what it looks like: text in a block, a value on several lines.
-            ("name: Acme", "notes: |\n  {a\n  \"b\nname: a: b"),
-            ("path: /sites", "path: /sites,\n    query: a: b"),
-        ];
-        let told: Vec<_> = cases.into_iter().map(|(from, to)| told(from, to)).collect();
+        let told: Vec<_> = MISTAKES.iter().map(|(from, to)| told(from, to)).collect();
         insta::assert_snapshot!(told.join("\n"), @r#"
         9: in brackets a value with {{ in it needs quotes: "{{config.key}}"
         9: in brackets a value with {{ in it needs quotes: "Token {{config.key}}"
@@ -369,12 +398,14 @@ list_organizations:
         2: a space here is a no-break space (U+00A0); write an ordinary one
         8: a tab; YAML is indented with spaces: write spaces instead
         3: a tab; YAML is indented with spaces: write spaces instead
+        4: a tab; YAML is indented with spaces: write spaces instead
         4: a value with ': ' in it needs quotes: "My Acme: Settings"
         2: a value with ': ' in it needs quotes: "Acme: the best"
         2: a value with ': ' in it needs quotes: "Acme:"
         2: a value with ': ' in it needs quotes: "\\Acme: the best"
         2: a space is missing after 'name:'
         1: a space is missing after 'id:'
+        14: a space is missing after 'id:'
         2: text without a key; write `key: value`
         1: text without a key; write `key: value`
         9: indented by 2 where the lines above are by 3 or 0; keys of one mapping begin in the same column, as do items of one list
@@ -385,6 +416,7 @@ list_organizations:
         5: a space is missing after '-'
         15: indented by 4 where the lines above are by 6 or 2 or 0; keys of one mapping begin in the same column, as do items of one list
         15: indented by 4 where the lines above are by 2 or 0; keys of one mapping begin in the same column, as do items of one list
+        15: indented by 4 where the lines above are by 3 or 2 or 0; keys of one mapping begin in the same column, as do items of one list
         4: a bracket is never closed, since what follows ' #' is a comment; quote the text with the # in it
         11: a bracket is never closed, since what follows ' #' is a comment; quote the text with the # in it
         2: the quote " that opens here is never closed; close it on the same line
@@ -395,6 +427,9 @@ list_organizations:
         4: a bracket that opens here is never closed; close it, or quote the value
         11: a bracket that opens here is never closed; close it, or quote the value
         15: a bracket that opens here is never closed; close it, or quote the value
+        15: a bracket that opens here is never closed; close it, or quote the value
+        11: the quote " that opens here is never closed; close it on the same line
+        5: a bracket that opens here is never closed; close it, or quote the value
         12: a bracket is closed that was never opened; leave it out
         2: text goes on behind the closing quote; quote all of it, and write '' for ' in single quotes
         2: \ means something else in double quotes; write \\, or use single quotes

@@ -160,6 +160,7 @@ fn keys_and_types() {
         ("{{config.host}}", "{{config.host}"),
         ("{{config.host}}", "{{host}}"),
         ("allowed_hosts: [\"*\"]", "allowed_hosts: [\"https://a.b\"]"),
+        ("{requests: 10, per_seconds: 1, concurrency: 2}", "\n  requests:10"),
         ("{{config.host}}", "{config.host}"),
         ("\"{{config.region}}\"", "{config.region}"),
         ("\"{{config.region}}\"", "“{{config.region}}”"),
@@ -199,6 +200,7 @@ fn keys_and_types() {
     halopsa.yaml:21: base_url: 'https://{{config.host}/api': a '{{' without its '}}'
     halopsa.yaml:21: base_url: 'https://{{host}}/api': '{{host}}' stands for nothing; there are {{config.x}}, {{connection.x}}, {{org.id}}, {{org.metadata.x}}, {{mapping.x}} and {{session.token}}
     halopsa.yaml:22: allowed_hosts[0]: 'https://a.b' is no host: write a name in lower case, such as api.example.com or *.example.com, without scheme, port or path
+    halopsa.yaml:64: rate_limit: expected a mapping, not "requests:10"; a space is missing after 'requests:'
     halopsa.yaml:21: base_url: 'https://{config.host}/api': '{config.host}' stands for nothing; write two braces: {{config.host}}
     halopsa.yaml:24: headers.X-Region: expected text, not a mapping; a template has two braces and, here, quotes: "{{config.region}}"
     halopsa.yaml:24: headers.X-Region: '“{{config.region}}”': “ is no quote in YAML; write the straight ones, " or '

@@ -54,8 +54,10 @@ pub async fn run(server: Server, mut storage: Storage, systems: Systems) -> anyh
     let there = if systems.manifests.is_dir() { "" } else { " (no such folder yet)" };
     let manifests = format!("{}{there}", systems.manifests.display());
     let announce = move |address: &str| {
-        let broken =
-            if broken == 0 { String::new() } else { format!(", {broken} broken: crosswalk integrations check") };
+        let broken = match broken {
+            0 => String::new(),
+            _ => format!(", {broken} broken: crosswalk integrations check {}", systems.manifests.display()),
+        };
         format!(
             "\n  Crosswalk on {address}   (Ctrl-C stops it)\n\
              \n  you are       {DEV_USER}; another user with -H 'X-Dev-User: NAME'\

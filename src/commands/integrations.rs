@@ -8,12 +8,13 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::{
     domain::IntegrationName,
     integrations::{
         catalogue::{self, Broken, Catalogue},
+        examples,
         manifest::{Auth, Manifest, Paginator, json_schema},
     },
 };
@@ -26,20 +27,24 @@ const PLACEHOLDER: &str = "my_system";
 /// Says of every file whether it can be used, and what is wrong; exit code 1 on any problem.
 ///
 /// # Errors
-/// There is no such file or folder; the output cannot be written.
+/// There is no such file or folder, or no manifest in it; the output cannot be written.
 pub fn check(paths: &[PathBuf], folder: &Path) -> anyhow::Result<ExitCode> {
     let catalogue = read(paths, folder)?;
     io::stdout().lock().write_all(report(&catalogue, io::stdout().is_terminal()).as_bytes())?;
     Ok(if catalogue.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The manifests that were named, else those of the folder.
+/// The manifests that were named, else those of the folder. What the service refuses is broken here too.
 pub(super) fn read(paths: &[PathBuf], folder: &Path) -> anyhow::Result<Catalogue> {
     let given = if paths.is_empty() { vec![folder.to_owned()] } else { paths.to_vec() };
     let mut catalogue = Catalogue::default();
     for path in given {
         if path.is_dir() {
             let found = Catalogue::read(&path);
+            if found.manifests.is_empty() && found.broken.is_empty() {
+                let remedy = "`crosswalk integrations new NAME` writes one to begin with";
+                bail!("no manifest (*.yaml) in {}; {remedy}", path.display());
+            }
             catalogue.manifests.extend(found.manifests);
             catalogue.broken.extend(found.broken);
         } else if path.exists() {
@@ -53,6 +58,7 @@ pub(super) fn read(paths: &[PathBuf], folder: &Path) -> anyhow::Result<Catalogue
             bail!("no file or folder {}", path.display());
         }
     }
+    catalogue.refuse_names(&examples().map_err(|rule| anyhow!("a built-in integration: its name {rule}"))?);
     Ok(catalogue)
 }
 
@@ -109,7 +115,8 @@ pub fn new(name: &str, folder: &Path) -> anyhow::Result<()> {
     let name = IntegrationName::parse(name).with_context(|| format!("the name '{}'", name.escape_debug()))?;
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let file = folder.join(format!("{name}.yaml"));
-    let text = TEMPLATE.replace(PLACEHOLDER, name.as_str());
+    let hyphens = |name: &str| name.replace('_', "-");
+    let text = TEMPLATE.replace(PLACEHOLDER, name.as_str()).replace(&hyphens(PLACEHOLDER), &hyphens(name.as_str()));
     let mut out = match fs::File::create_new(&file) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             bail!("{} is there already; edit it, or choose another name", file.display())
@@ -123,7 +130,7 @@ pub fn new(name: &str, folder: &Path) -> anyhow::Result<()> {
          \n  1. Edit it: every line says what goes there. integrations/README.md explains the rest.\
          \n  2. Check it: crosswalk integrations check {shown}\
          \n  3. Give its settings: {name}_host, and the secret {}; then restart.",
-        format!("{name}_api_key").replace('_', "-")
+        hyphens(&format!("{name}_api_key"))
     );
     Ok(())
 }
@@ -154,6 +161,8 @@ mod tests {
     ok  acme_rmm  My System (lists, pages by number, api_key)
     1 good
     ");
+        let written = fs::read_to_string(folder.join("acme_rmm.yaml")).unwrap();
+        assert!(written.contains("the secret acme-rmm-api-key") && !written.contains("my-system"), "{written}");
         fs::write(folder.join("acme_rmm.yaml"), "mine").unwrap();
         assert!(new("acme_rmm", &folder).unwrap_err().to_string().contains("is there already"));
         assert_eq!(fs::read_to_string(folder.join("acme_rmm.yaml")).unwrap(), "mine");
@@ -166,10 +175,35 @@ mod tests {
         let broken = vec![Broken { file: "integrations/a.yaml".into(), problems }];
         let catalogue = Catalogue { broken, ..Catalogue::default() };
         insta::assert_snapshot!(report(&catalogue, false), @r"
-    integrations/a.yaml:2: not readable as YAML: unclosed bracket '['
+    integrations/a.yaml:2: a bracket that opens here is never closed; close it, or quote the value
     0 good, 1 not; problems: 1
     ");
         assert!(report(&catalogue, true).contains("\x1b[31mintegrations/a.yaml:"));
+    }
+
+    #[test]
+    fn a_folder_without_manifests_is_no_good_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = read(&[folder.path().to_owned()], Path::new("")).unwrap_err().to_string();
+        let told = told.replace(folder.path().to_str().unwrap(), "FOLDER");
+        insta::assert_snapshot!(told, @"no manifest (*.yaml) in FOLDER; `crosswalk integrations new NAME` writes one to begin with");
+    }
+
+    #[test]
+    fn what_the_service_refuses_the_check_refuses_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let psa = include_str!("../../examples/integrations/example_psa.yaml");
+        let file = folder.path().join("example_psa.yaml");
+        fs::write(&file, psa).unwrap();
+        let outbound = super::super::outbound(None).unwrap();
+        let service = super::super::registry(examples().unwrap(), folder.path(), &outbound).unwrap();
+        let told = |broken: &[Broken]| broken.iter().flat_map(|one| one.problems.clone()).collect::<Vec<_>>();
+        assert!(told(service.broken())[0].to_string().contains("id: an integration example_psa is built in"));
+        // Neither the folder nor the file alone is good.
+        for path in [folder.path(), &file] {
+            let check = read(&[path.to_owned()], Path::new("")).unwrap();
+            assert_eq!(told(&check.broken), told(service.broken()));
+        }
     }
 
     #[test]

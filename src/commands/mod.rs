@@ -18,10 +18,7 @@ use crate::{
     app::App,
     config::{Rows, Storage},
     integrations::{
-        Broken, Integration, Registry,
-        catalogue::Catalogue,
-        manifest::{Manifest, Problem},
-        runner::ManifestIntegration,
+        Broken, Integration, Registry, catalogue::Catalogue, manifest::Manifest, runner::ManifestIntegration,
     },
     outbound::{HostMap, Outbound},
     secrets::{LocalSecrets, NoSecrets, SecretStore},
@@ -73,16 +70,12 @@ pub fn registry(
     manifests: &Path,
     outbound: &Outbound,
 ) -> anyhow::Result<Registry> {
-    let Catalogue { manifests, mut broken } = Catalogue::read(manifests);
+    let mut catalogue = Catalogue::read(manifests);
+    catalogue.refuse_names(&compiled_in);
+    let Catalogue { manifests, broken } = catalogue;
     let mut all = compiled_in;
-    for (file, manifest) in manifests {
-        if all.iter().any(|one| one.name().as_str() == manifest.id) {
-            let problem =
-                Problem::new(1, "id", format!("an integration {} is built in; choose another id", manifest.id));
-            broken.push(Broken { file, problems: vec![problem] });
-        } else {
-            all.push(Arc::new(described(manifest, outbound)?));
-        }
+    for (_, manifest) in manifests {
+        all.push(Arc::new(described(manifest, outbound)?));
     }
     for Broken { file, problems } in &broken {
         for problem in problems {

@@ -5,9 +5,13 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::manifest::{MAX_BYTES, Manifest, Problem, problem_in};
+use super::{
+    Integration,
+    manifest::{MAX_BYTES, Manifest, Problem, problem_in},
+};
 
 /// What a folder holds, in the order of the files' names.
 #[derive(Debug, Default)]
@@ -68,7 +72,23 @@ impl Catalogue {
                 Some(problem_in(&text, &format!("config[{index}].key"), message))
             })
         };
-        let found: Vec<_> = self.manifests.iter().map(|(file, manifest)| shared(file, manifest)).collect();
+        let found = self.manifests.iter().map(|(file, manifest)| shared(file, manifest)).collect();
+        self.refuse(found);
+    }
+
+    /// Leaves out what is named like one of those that are compiled in.
+    pub fn refuse_names(&mut self, taken: &[Arc<dyn Integration>]) {
+        let problem = |file: &Path, id: &str| {
+            let message = format!("an integration {id} is built in; choose another id");
+            problem_in(&fs::read_to_string(file).unwrap_or_default(), "id", message)
+        };
+        let is_taken = |id: &str| taken.iter().any(|one| one.name().as_str() == id);
+        let found = self.manifests.iter().map(|(file, Manifest { id, .. })| is_taken(id).then(|| problem(file, id)));
+        self.refuse(found.collect());
+    }
+
+    /// Those with a problem, of which there is one or none for each manifest.
+    fn refuse(&mut self, found: Vec<Option<Problem>>) {
         let mut kept = Vec::new();
         for ((file, manifest), problem) in std::mem::take(&mut self.manifests).into_iter().zip(found) {
             match problem {
@@ -123,7 +143,10 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn unreadable(error: &io::Error) -> Problem {
-    Problem::new(1, "", format!("cannot be read: {error}"))
+    match error.kind() {
+        io::ErrorKind::InvalidData => Problem::new(1, "", "not UTF-8; save it in that encoding"),
+        _ => Problem::new(1, "", format!("cannot be read: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -167,13 +190,13 @@ mod tests {
             ("README.md", String::new()),
         ]);
         insta::assert_snapshot!(told, @r"
-    a
-    b
-    c.yaml:1: not readable as YAML: unclosed bracket '['
-    d.yml:1: manifests end in .yaml; call the file d.yaml
-    e.yaml:1: id: 'a' is not the name of the file; call the file a.yaml
-    f.yaml:1: cannot be read: too large to be a manifest
-    ");
+        a
+        b
+        c.yaml:1: a bracket that opens here is never closed; close it, or quote the value
+        d.yml:1: manifests end in .yaml; call the file d.yaml
+        e.yaml:1: id: 'a' is not the name of the file; call the file a.yaml
+        f.yaml:1: cannot be read: too large to be a manifest
+        ");
     }
 
     #[test]
@@ -183,6 +206,19 @@ mod tests {
     halo_psa
     halo.yaml:6: config[0].key: the setting halo_psa_key belongs to integration halo_psa; choose another key
     ");
+    }
+
+    #[test]
+    fn a_name_that_is_built_in_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        for id in ["example_psa", "other"] {
+            fs::write(folder.path().join(format!("{id}.yaml")), format!("# Mine\n{}", manifest(id, "key"))).unwrap();
+        }
+        let mut catalogue = Catalogue::read(folder.path());
+        catalogue.refuse_names(&super::super::examples().unwrap());
+        let good: Vec<_> = catalogue.manifests.iter().map(|(_, manifest)| &manifest.id).collect();
+        assert_eq!(good, ["other"]);
+        insta::assert_snapshot!(catalogue.broken[0].problems[0], @"2: id: an integration example_psa is built in; choose another id");
     }
 
     #[test]
@@ -202,7 +238,7 @@ mod tests {
         let broken = Catalogue::read(folder.path()).broken;
         let told: Vec<_> = broken.iter().map(|broken| broken.problems[0].to_string()).collect();
         insta::assert_snapshot!(told.join("\n"), @r"
-    1: cannot be read: stream did not contain valid UTF-8
+    1: not UTF-8; save it in that encoding
     1: cannot be read: not a file
     1: cannot be read: No such file or directory (os error 2)
     ");

@@ -1,5 +1,5 @@
-//! The text of a manifest as a tree that remembers lines. Owns YAML: its limits and what its mistakes are called. Must not
-//! know what a manifest may say.
+//! The text of a manifest as a tree that remembers lines. Owns YAML and its limits; `yaml_mistake.rs` says what is
+//! wrong with a text that is none. Must not know what a manifest may say.
 
 use std::{collections::HashMap, fmt};
 
@@ -10,7 +10,7 @@ use serde::{
 use serde_json::{Number, Value};
 use serde_saphyr::{Error, Options, Spanned, budget::BudgetBreach, options::MergeKeyPolicy};
 
-use super::Problem;
+use super::{Problem, yaml_mistake};
 
 /// No manifest comes near it; a file that does is something else.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -107,23 +107,14 @@ fn explain(error: &Error, text: &str) -> Problem {
         Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
             format!("larger than any manifest: more than {MAX_NODES} keys and values")
         }
-        error => needs_quotes(text.lines().nth(line - 1).unwrap_or_default()).unwrap_or_else(|| {
+        error => {
             let told = error.to_string();
-            format!("not readable as YAML: {}", told.split(" at line ").next().unwrap_or_default())
-        }),
+            let reason = told.split(" at line ").next().unwrap_or_default();
+            let (line, message) = yaml_mistake::explain(reason, line, text);
+            return Problem::new(line, "", message);
+        }
     };
     Problem::new(line, "", message)
-}
-
-/// The remedy where a value begins with what means something else in YAML.
-fn needs_quotes(line: &str) -> Option<String> {
-    let line = line.trim_start();
-    let value = line.strip_prefix("- ").unwrap_or(line);
-    let value = value.split_once(": ").map_or(value, |(_, value)| value).trim();
-    let special = if value.starts_with("{{") { "{{" } else { value.get(..1)? };
-    ["{{", "*", "&", "@", "%", "`", "!"]
-        .contains(&special)
-        .then(|| format!("in YAML a value that begins with {special} needs quotes: \"{}\"", value.replace('"', "\\\"")))
 }
 
 /// Anything in YAML, with the lines of keys and of the items of lists.

@@ -317,10 +317,12 @@ pub struct ListOrganizations {
     /// Which records count; all of these have to be true.
     #[serde(default)]
     pub record_filter: Vec<RecordFilter>,
+    /// How the list goes on after the first answer.
     pub paginator: Paginator,
     /// Where the list has ids only: the request that gets their details.
     #[serde(default)]
     pub hydrate: Option<Hydrate>,
+    /// Where the organization is in a record.
     pub mapping: RecordMapping,
 }
 
@@ -342,6 +344,7 @@ pub struct RecordFilter {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordMapping {
+    /// Where the id of the organization is in the record.
     pub id: Pointer,
     /// One pointer, or several of which the first that is not empty counts; the id if none is.
     pub name: Pointers,

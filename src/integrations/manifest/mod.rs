@@ -2,11 +2,13 @@
 //! sent.
 //!
 //! `format.rs` says what can be written, `template.rs` and `pointer.rs` what stands in it. A file goes through
-//! `document.rs` (YAML to a tree with lines), `read.rs` (tree to types) and `check/` (what no type can say).
+//! `document.rs` (YAML to a tree with lines; `yaml_mistake.rs` where it is none), `read.rs` (tree to types) and `check/`
+//! (what no type can say).
 
 use std::collections::BTreeSet;
 
 mod check;
+mod description;
 mod document;
 mod field;
 mod format;
@@ -18,6 +20,7 @@ mod read;
 mod template;
 #[cfg(test)]
 mod tests;
+mod yaml_mistake;
 
 pub(super) use self::template::{plain, segment, unfit};
 pub use self::{

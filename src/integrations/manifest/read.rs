@@ -5,13 +5,14 @@
 //! is. So the place is found by trying: what has to change for the mistake to change? Then the reading is repeated without
 //! it, so that a person hears of all mistakes at once.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use serde_path_to_error::Segment;
 
 use super::{
-    Manifest, Problem,
+    Manifest, Problem, description,
     document::{Document, join},
     problem::nearest,
+    yaml_mistake::missing_space,
 };
 
 /// A person mends a few at a time; the rest may follow from the first.
@@ -54,9 +55,13 @@ impl Reading<'_> {
         let path = culprit(&self.value, path, &mistake, message);
         let (field, told) = match &mistake {
             Mistake::Missing(key) => {
-                let needs =
-                    type_of(&self.value, &path).map_or_else(String::new, |kind| format!("; type {kind} needs it"));
-                (join(&self.field(&path), key), format!("missing{needs}"))
+                let needs = match type_of(&self.value, &path) {
+                    Some(kind) => Some(format!("type {kind} needs it")),
+                    None => description::of(&self.field(&path), key),
+                };
+                let choices = choices(&self.value, &child(&path, Step::Key((*key).to_owned())));
+                let told = ["missing".to_owned()].into_iter().chain(needs).chain(choices).collect::<Vec<_>>();
+                (join(&self.field(&path), key), told.join("; "))
             }
             Mistake::Unknown { key, known } => {
                 let holder = path.split_last().map_or(path.as_slice(), |(_, holder)| holder);
@@ -238,6 +243,20 @@ fn type_of<'a>(value: &'a Value, path: &[Step]) -> Option<&'a str> {
     }
 }
 
+/// What a value that is missing can be, if it is one of several: found by giving it none of them.
+fn choices(value: &Value, place: &[Step]) -> Option<String> {
+    let (Step::Key(key), holder) = place.split_last()? else { return None };
+    let known = |given: Value| {
+        let mut value = value.clone();
+        lookup_mut(&mut value, holder)?.as_object_mut()?.insert(key.clone(), given);
+        let (_, message) = attempt(&value).err()?;
+        let known = message.strip_prefix(&format!("unknown variant `{UNKNOWN}`"))?;
+        Some(known.split('`').skip(1).step_by(2).collect::<Vec<_>>().join(", "))
+    };
+    let values = known(UNKNOWN.into()).map(|values| format!("there are {values}"));
+    values.or_else(|| known(json!({"type": UNKNOWN})).map(|types| format!("its type is one of {types}")))
+}
+
 fn unknown(near: Option<&str>, known: &[&str], kind: Option<&str>) -> String {
     let whose = kind.map_or_else(|| "there".to_owned(), |kind| format!("with type {kind} there"));
     match near {
@@ -277,8 +296,21 @@ fn mismatch(found: &Value, expected: &str) -> String {
         Value::Bool(_) | Value::Number(_) if expected == "text" => {
             format!("expected text; put it in quotes: \"{found}\"")
         }
+        Value::String(text) if expected == "a mapping" => {
+            let remedy = missing_space(text).map_or_else(String::new, |remedy| format!("; {remedy}"));
+            format!("expected a mapping, not {found}{remedy}")
+        }
         Value::Bool(_) | Value::Number(_) | Value::String(_) => format!("expected {expected}, not {found}"),
         Value::Array(_) => format!("expected {expected}, not a list"),
-        Value::Object(_) => format!("expected {expected}, not a mapping"),
+        Value::Object(_) if expected == "a list" => {
+            "expected a list, not a mapping; begin each item with '- '".to_owned()
+        }
+        Value::Object(map) => match map.iter().next() {
+            // `{config.x}` is a mapping whose key has no value.
+            Some((key, Value::Null)) if expected == "text" && key.contains('.') => {
+                format!("expected text, not a mapping; a template has two braces and, here, quotes: \"{{{{{key}}}}}\"")
+            }
+            _ => format!("expected {expected}, not a mapping"),
+        },
     }
 }

@@ -37,6 +37,9 @@ impl fmt::Display for Reference {
     }
 }
 
+/// What has names below it that a manifest gives.
+const ROOTS: [&str; 4] = ["config", "connection", "mapping", "org.metadata"];
+
 /// Where the values come from while a request is made.
 pub trait Values {
     /// None if it is not set.
@@ -75,7 +78,7 @@ impl Template {
                 return Err(format!("'{text}': a '{{{{' without its '}}}}'"));
             };
             if !before.is_empty() {
-                parts.push(Part::Text(before.to_owned()));
+                parts.push(plain_text(before).map_err(|problem| format!("'{text}': {problem}"))?);
             }
             parts.push(Part::Reference(reference(inside.trim()).map_err(|problem| format!("'{text}': {problem}"))?));
             rest = after;
@@ -84,7 +87,7 @@ impl Template {
             return Err(format!("'{text}': a '}}}}' without its '{{{{'"));
         }
         if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
+            parts.push(plain_text(rest).map_err(|problem| format!("'{text}': {problem}"))?);
         }
         Ok(Self { parts })
     }
@@ -200,6 +203,18 @@ pub fn unfit(reference: &Reference, reason: &'static str) -> RenderError {
     RenderError::Unfit { reference: reference.clone(), reason }
 }
 
+/// Text that was not meant to be a reference.
+fn plain_text(text: &str) -> Result<Part, String> {
+    if let Some(quote) = text.chars().find(|c| "“”".contains(*c)) {
+        return Err(format!("{quote} is no quote in YAML; write the straight ones, \" or '"));
+    }
+    let inside = text.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0));
+    match inside.map(str::trim).find(|inside| reference(inside).is_ok()) {
+        Some(inside) => Err(format!("'{{{inside}}}' stands for nothing; write two braces: {{{{{inside}}}}}")),
+        None => Ok(Part::Text(text.to_owned())),
+    }
+}
+
 fn reference(text: &str) -> Result<Reference, String> {
     let is_key = |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let found = match text.split_once('.') {
@@ -214,6 +229,14 @@ fn reference(text: &str) -> Result<Reference, String> {
         _ => None,
     };
     found.ok_or_else(|| {
+        let odd = text.rsplit_once('.').filter(|(root, key)| ROOTS.contains(root) && !key.is_empty());
+        if let Some((root, key)) = odd {
+            let near = key.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            let rule = "names hold only lower-case letters, digits and underscores";
+            return format!(
+                "'{{{{{text}}}}}' stands for nothing: {rule}; call it {root}.{near}, and so where it is declared"
+            );
+        }
         format!(
             "'{{{{{text}}}}}' stands for nothing; there are {{{{config.x}}}}, {{{{connection.x}}}}, {{{{org.id}}}}, \
              {{{{org.metadata.x}}}}, {{{{mapping.x}}}} and {{{{session.token}}}}"

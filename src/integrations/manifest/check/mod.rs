@@ -59,7 +59,8 @@ impl<'a> Check<'a> {
         match given.as_slice() {
             [_] => {}
             [] => self.tell(field, format!("needs {}", names.join(" or "))),
-            given => self.tell(field, format!("has {}; leave all but one out", given.join(" and "))),
+            [one, other] => self.tell(field, format!("has {one} and {other}; leave one of them out")),
+            given => self.tell(field, format!("has {}; leave all but one out", given.join(", "))),
         }
     }
 

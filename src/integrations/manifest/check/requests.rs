@@ -68,11 +68,8 @@ impl Check<'_> {
 
     /// Where something is put into a request's body.
     pub(super) fn json_body(&mut self, field: &str, request: &Request) {
-        if request.method != Method::Post || request.body.is_none() || request.body_format != BodyFormat::Json {
-            self.tell(
-                field,
-                "needs a request with method: POST and a JSON body; body: {} if there is nothing else in it",
-            );
+        if !has_json_body(request) {
+            self.tell(field, format!("needs a request with {JSON_BODY}"));
         }
     }
 
@@ -110,11 +107,8 @@ impl Check<'_> {
                 }
                 if !inject.body.is_empty() {
                     for (field, request, _) in places::requests(self.manifest) {
-                        if request.method != Method::Post || request.body_format != BodyFormat::Json {
-                            self.tell(
-                                &field,
-                                "auth.inject puts the token into the body; set method: POST with a JSON body",
-                            );
+                        if !has_json_body(request) {
+                            self.tell(&field, format!("auth.inject puts the token into the body; give it {JSON_BODY}"));
                         }
                     }
                 }
@@ -124,10 +118,18 @@ impl Check<'_> {
                     self.tell("auth.lifetime", format!("{lifetime} seconds; expected 30 to 3600"));
                 }
             }
-            Auth::Bearer { .. }
-            | Auth::Basic { .. }
-            | Auth::OAuth2ClientCredentials { .. }
-            | Auth::HmacSignature { .. } => {}
+            Auth::Bearer { token } => self.without_scheme("auth.token", token),
+            Auth::Basic { username, .. } => self.without_scheme("auth.username", username),
+            Auth::OAuth2ClientCredentials { .. } | Auth::HmacSignature { .. } => {}
+        }
+    }
+
+    /// What goes behind the word that the type of auth itself puts into the header.
+    fn without_scheme(&mut self, field: &str, template: &Template) {
+        let scheme = template.begin().split_once(' ').map_or("", |(scheme, _)| scheme);
+        if ["bearer", "basic"].contains(&scheme.to_lowercase().as_str()) {
+            let remedy = "leave it out, or use type api_key with headers, which sends what is written";
+            self.tell(field, format!("'{scheme}' would follow the word that this type sends by itself; {remedy}"));
         }
     }
 
@@ -221,6 +223,12 @@ impl Check<'_> {
             self.tell(at, format!("{open} is not written here; {}", remedy.replace("{name}", name)));
         }
     }
+}
+
+const JSON_BODY: &str = "method: POST and a JSON body; body: {} if there is nothing else in it";
+
+fn has_json_body(request: &Request) -> bool {
+    request.method == Method::Post && request.body.is_some() && request.body_format == BodyFormat::Json
 }
 
 /// The template as text, with nothing between braces and names.

@@ -113,18 +113,18 @@ fn what_is_no_yaml() {
     halopsa.yaml:2: 'id' is there twice; keep one
     halopsa.yaml:21: in YAML a value that begins with {{ needs quotes: "{{connection.partner}}"
     halopsa.yaml:23: in YAML a value that begins with * needs quotes: "*.example.com"
-    halopsa.yaml:4: not readable as YAML: mapping values are not allowed in this context
+    halopsa.yaml:4: a value with ': ' in it needs quotes: "high: low"
     halopsa.yaml:64: a second document begins here; a file holds one manifest
     halopsa.yaml:64: '<<' is not supported; write out the keys it stands for
-    halopsa.yaml:3: not readable as YAML: while scanning a plain scalar, found a tab
-    halopsa.yaml:57: not readable as YAML: invalid indentation in multiline quoted scalar
+    halopsa.yaml:4: a tab; YAML is indented with spaces: write spaces instead
+    halopsa.yaml:56: the quote ' that opens here is never closed; close it on the same line
     "#);
     insta::assert_snapshot!([told(""), told("- a"), told(&" ".repeat(300_000)), told(&"[".repeat(999)), told(&"a: {".repeat(20)), told(&format!("a: [{}]", "1,".repeat(5_000)))].join("\n"), @r"
     halopsa.yaml:1: empty; `crosswalk integrations new NAME` writes a manifest to begin with
     halopsa.yaml:1: not a manifest: expected keys such as `id:` and `base_url:` at the top
     halopsa.yaml:1: larger than 256 KiB; a manifest is a few pages of text
     halopsa.yaml:1: not readable as YAML: recursion limit exceeded
-    halopsa.yaml:1: not readable as YAML: unclosed bracket '{'
+    halopsa.yaml:1: a bracket that opens here is never closed; close it, or quote the value
     halopsa.yaml:1: larger than any manifest: more than 5000 keys and values
     ");
 }
@@ -160,6 +160,16 @@ fn keys_and_types() {
         ("{{config.host}}", "{{config.host}"),
         ("{{config.host}}", "{{host}}"),
         ("allowed_hosts: [\"*\"]", "allowed_hosts: [\"https://a.b\"]"),
+        ("{requests: 10, per_seconds: 1, concurrency: 2}", "\n  requests:10"),
+        ("{{config.host}}", "{config.host}"),
+        ("\"{{config.region}}\"", "{config.region}"),
+        ("\"{{config.region}}\"", "“{{config.region}}”"),
+        ("X-Region: \"{{config.region}}\"", "X-Region: \"{{config.API-Key}}\""),
+        ("  - key: host\n", "    key: host\n"),
+        ("    type: secret\n", ""),
+        ("  type: session_token\n", ""),
+        ("confidence: high\n", ""),
+        ("mapping:\n    id: /id\n", "mapping:\n"),
     ]), @r#"
     halopsa.yaml:52: list_organizations.paginator.page_sise: unknown key; did you mean page_size?
     halopsa.yaml:9: config[0].regex: unknown key; there are key, title, type, options, pattern, default, required, help
@@ -167,7 +177,7 @@ fn keys_and_types() {
     halopsa.yaml:48: list_organizations.paginator.start_page: missing; type page_number needs it
     halopsa.yaml:51: list_organizations.paginator.startAt: unknown key; with type page_number there are page_param, page_body_path, start_page, page_size, page_size_param, page_size_body_path, total_pages_path, total_path, has_more_path
     halopsa.yaml:49: list_organizations.paginator.type: unknown value 'page'; there are single_page, page_number, offset, cursor, json_link, header_link
-    halopsa.yaml:48: list_organizations.paginator.type: missing
+    halopsa.yaml:48: list_organizations.paginator.type: missing; there are single_page, page_number, offset, cursor, json_link, header_link
     halopsa.yaml:48: list_organizations.paginator.start_page: missing; type page_number needs it
     halopsa.yaml:52: list_organizations.paginator.page_size: expected a whole number that is not negative, not "many"
     halopsa.yaml:52: list_organizations.paginator.page_size: expected a whole number that is not negative, not -1
@@ -181,7 +191,7 @@ fn keys_and_types() {
     halopsa.yaml:30: auth.login.method: unknown value 'put'; there are GET, POST
     halopsa.yaml:30: auth.login.header: unknown key; did you mean headers?
     halopsa.yaml:13: config[1].type: unknown value 'password'; there are string, secret, enum
-    halopsa.yaml:11: config[1].help: missing
+    halopsa.yaml:11: config[1].help: missing; where to find the value, in one sentence
     halopsa.yaml:19: config[2].default: expected text; put it in quotes: "1"
     halopsa.yaml:4: confidence: empty; expected one of its values
     halopsa.yaml:57: list_organizations.mapping.name: give at least one JSON Pointer
@@ -190,7 +200,24 @@ fn keys_and_types() {
     halopsa.yaml:21: base_url: 'https://{{config.host}/api': a '{{' without its '}}'
     halopsa.yaml:21: base_url: 'https://{{host}}/api': '{{host}}' stands for nothing; there are {{config.x}}, {{connection.x}}, {{org.id}}, {{org.metadata.x}}, {{mapping.x}} and {{session.token}}
     halopsa.yaml:22: allowed_hosts[0]: 'https://a.b' is no host: write a name in lower case, such as api.example.com or *.example.com, without scheme, port or path
+    halopsa.yaml:64: rate_limit: expected a mapping, not "requests:10"; a space is missing after 'requests:'
+    halopsa.yaml:21: base_url: 'https://{config.host}/api': '{config.host}' stands for nothing; write two braces: {{config.host}}
+    halopsa.yaml:24: headers.X-Region: expected text, not a mapping; a template has two braces and, here, quotes: "{{config.region}}"
+    halopsa.yaml:24: headers.X-Region: '“{{config.region}}”': “ is no quote in YAML; write the straight ones, " or '
+    halopsa.yaml:24: headers.X-Region: '{{config.API-Key}}': '{{config.API-Key}}' stands for nothing: names hold only lower-case letters, digits and underscores; call it config.api_key, and so where it is declared
+    halopsa.yaml:11: indented by 2 where the lines above are by 4 or 0; keys of one mapping begin in the same column, as do items of one list
+    halopsa.yaml:11: config[1].type: missing; there are string, secret, enum
+    halopsa.yaml:26: auth.type: missing; there are none, api_key, bearer, basic, oauth2_client_credentials, session_token, jwt_bearer, hmac_signature
+    halopsa.yaml:1: confidence: missing; how sure this manifest is of the API; there are high, medium, low
+    halopsa.yaml:55: list_organizations.mapping.id: missing; where the id of the organization is in the record
     "#);
+}
+
+#[test]
+fn a_missing_paginator_is_told_with_its_types() {
+    let (begin, rest) = GOOD.split_once("  paginator:\n").unwrap();
+    let text = format!("{begin}{}", &rest[rest.find("  mapping:").unwrap()..]);
+    insta::assert_snapshot!(told(&text), @"halopsa.yaml:39: list_organizations.paginator: missing; how the list goes on after the first answer; its type is one of single_page, page_number, offset, cursor, json_link, header_link");
 }
 
 #[test]
@@ -205,11 +232,11 @@ fn mistakes_of_all_kinds_are_told_at_once() {
         .replace("token_path: /token", "token_path: token");
     insta::assert_snapshot!(told(&text), @r#"
     halopsa.yaml:4: confidence: unknown value 'sure'; there are high, medium, low
-    halopsa.yaml:11: config[1].title: missing
+    halopsa.yaml:11: config[1].title: missing; what people call it
     halopsa.yaml:16: config[2].type: unknown value 'choice'; there are string, secret, enum
     halopsa.yaml:31: auth.token_path: 'token': a JSON Pointer begins with '/': write "/token"
     halopsa.yaml:49: list_organizations.paginator.page_parm: unknown key; did you mean page_param?
-    halopsa.yaml:62: error_handler.response_filters[0].action: missing
+    halopsa.yaml:62: error_handler.response_filters[0].action: missing; there are fail, retry, ignore, refresh_token
     "#);
 }
 

@@ -203,7 +203,7 @@ fn requests() {
         ("  token_path: /token\n", "  token_path: /token\n  expires_in: 60\n  expires_in_path: /expires\n"),
         ("    headers: {Authorization: \"Token {{session.token}}\"}", "    body: {/visa: \"{{session.token}}\"}"),
     ]), @r"
-    halopsa.yaml:40: list_organizations.request: has path and url; leave all but one out
+    halopsa.yaml:40: list_organizations.request: has path and url; leave one of them out
     halopsa.yaml:40: list_organizations.request: needs path or url
     halopsa.yaml:42: list_organizations.request.path: must begin with '/'
     halopsa.yaml:42: list_organizations.request.path: is appended to base_url; an absolute address goes into url
@@ -215,10 +215,20 @@ fn requests() {
     halopsa.yaml:38: post_connection[0].save: saves nothing; name a value of the answer: save: {name: /pointer}
     halopsa.yaml:33: auth.save.User-Id: must begin with a lower-case letter and hold lower-case letters, digits and underscores
     halopsa.yaml:32: auth.login.body: GET sends no body; set method: POST or use query
-    halopsa.yaml:26: auth: has expires_in_path and expires_in; leave all but one out
-    halopsa.yaml:37: post_connection[0].request: auth.inject puts the token into the body; set method: POST with a JSON body
-    halopsa.yaml:60: get_organization.request: auth.inject puts the token into the body; set method: POST with a JSON body
+    halopsa.yaml:26: auth: has expires_in_path and expires_in; leave one of them out
+    halopsa.yaml:37: post_connection[0].request: auth.inject puts the token into the body; give it method: POST and a JSON body; body: {} if there is nothing else in it
+    halopsa.yaml:60: get_organization.request: auth.inject puts the token into the body; give it method: POST and a JSON body; body: {} if there is nothing else in it
     ");
+    let injected = GOOD
+        .replace(
+            "    headers: {Authorization: \"Token {{session.token}}\"}",
+            "    body: {/visa: \"{{session.token}}\"}",
+        )
+        .replace("    body: {page: 1, size: 1}\n", "");
+    assert!(
+        told(&injected)
+            .contains("halopsa.yaml:40: list_organizations.request: auth.inject puts the token into the body")
+    );
     let auth = |auth: &str| {
         let (begin, rest) = GOOD.split_once("auth:\n").unwrap();
         told(&format!("{begin}auth: {auth}\n{}", &rest[rest.find("post_connection").unwrap()..]))
@@ -232,6 +242,23 @@ fn requests() {
     halopsa.yaml:11: config[1].key: no template uses {{config.secret}}; put it where it is needed or leave the field out
     halopsa.yaml:26: auth: type api_key needs headers or query: where the key goes
     halopsa.yaml:28: post_connection[0].request.url: {{connection.user}} stands for nothing; save it in a step of post_connection: save: {user: /pointer}
+    ");
+    let word = |given: &str| {
+        let told = auth(given);
+        let told: Vec<_> = told.lines().filter(|line| line.contains(": auth.")).collect();
+        told.join("\n")
+    };
+    let words = [
+        "{type: bearer, token: 'Bearer {{config.secret}}'}",
+        "{type: bearer, token: 'basic {{config.secret}}'}",
+        "{type: basic, username: 'Basic {{config.secret}}', password: ''}",
+        "{type: bearer, token: '{{config.secret}} Bearer'}",
+        "{type: api_key, headers: {Authorization: 'Bearer {{config.secret}}'}}",
+    ];
+    insta::assert_snapshot!(words.map(word).join("\n"), @r"
+    halopsa.yaml:26: auth.token: 'Bearer' would follow the word that this type sends by itself; leave it out, or use type api_key with headers, which sends what is written
+    halopsa.yaml:26: auth.token: 'basic' would follow the word that this type sends by itself; leave it out, or use type api_key with headers, which sends what is written
+    halopsa.yaml:26: auth.username: 'Basic' would follow the word that this type sends by itself; leave it out, or use type api_key with headers, which sends what is written
     ");
     insta::assert_snapshot!(auth("{type: jwt_bearer, algorithm: RS256, key: x, claims: {}, lifetime: 7200}"), @r"
     halopsa.yaml:11: config[1].key: no template uses {{config.secret}}; put it where it is needed or leave the field out
@@ -262,19 +289,19 @@ fn lists() {
         ("requests: 10, per_seconds: 1", "requests: 0"),
         ("concurrency: 2", "concurrency: 17"),
     ]), @r"
-    halopsa.yaml:48: list_organizations.paginator: has page_param and page_body_path; leave all but one out
+    halopsa.yaml:48: list_organizations.paginator: has page_param and page_body_path; leave one of them out
     halopsa.yaml:48: list_organizations.paginator: needs page_param or page_body_path
     halopsa.yaml:43: list_organizations.request.query.all: the paginator sends it (as page_param); leave it out here
     halopsa.yaml:51: list_organizations.paginator.start_page: 2; the first page is 0 or 1
     halopsa.yaml:52: list_organizations.paginator.page_size: 0; a page holds at least one record
     halopsa.yaml:48: list_organizations.paginator: says where page_size goes, but not how large a page is; add page_size
     halopsa.yaml:52: list_organizations.paginator.page_size: is never sent; say where with page_size_param, or leave it out
-    halopsa.yaml:48: list_organizations.paginator: has page_size_param and page_size_body_path; leave all but one out
+    halopsa.yaml:48: list_organizations.paginator: has page_size_param and page_size_body_path; leave one of them out
     halopsa.yaml:48: list_organizations.paginator: has total_pages_path (pages) and total_path (records); leave one out
     halopsa.yaml:45: list_organizations.hydrate.batch_size: 9000; expected 1 to 5000
     halopsa.yaml:45: list_organizations.hydrate.ids_body_path: needs a request with method: POST and a JSON body; body: {} if there is nothing else in it
     halopsa.yaml:47: list_organizations.record_filter[0]: needs in or not_in or is_null
-    halopsa.yaml:47: list_organizations.record_filter[0]: has in and is_null; leave all but one out
+    halopsa.yaml:47: list_organizations.record_filter[0]: has in and is_null; leave one of them out
     halopsa.yaml:47: list_organizations.record_filter[0].in: empty; name the values
     halopsa.yaml:58: list_organizations.mapping.metadata.colour: '/registrationToken' looks like a credential; metadata is stored and shown to people: leave it out
     halopsa.yaml:61: check: is never sent, since listing the organizations shows the same; leave it out
@@ -293,7 +320,7 @@ fn lists() {
     halopsa.yaml:48: list_organizations.paginator: needs cursor_param or cursor_body_path
     halopsa.yaml:48: list_organizations.paginator: needs cursor_path or last_record_path
     ");
-    insta::assert_snapshot!(paginator("type: cursor\n    cursor_param: c\n    cursor_path: /c\n    last_record_path: /id"), @"halopsa.yaml:48: list_organizations.paginator: has cursor_path and last_record_path; leave all but one out");
+    insta::assert_snapshot!(paginator("type: cursor\n    cursor_param: c\n    cursor_path: /c\n    last_record_path: /id"), @"halopsa.yaml:48: list_organizations.paginator: has cursor_path and last_record_path; leave one of them out");
     insta::assert_snapshot!(paginator("type: offset\n    limit: 1"), @"halopsa.yaml:50: list_organizations.paginator.limit: unknown key; with type offset there are offset_param, offset_body_path, page_size, page_size_param, page_size_body_path, total_path, has_more_path");
     insta::assert_snapshot!(paginator("type: single_page\n    page_size: 1"), @"halopsa.yaml:50: list_organizations.paginator.page_size: unknown key; with type single_page there are no others");
     insta::assert_snapshot!(paginator("{type: offset, offset_body_path: /page}"), @"fine");

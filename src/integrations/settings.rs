@@ -74,3 +74,30 @@ impl Settings {
         self.values.values().filter(|setting| setting.secret).map(|setting| setting.value.expose())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_differ_in_anything_are_told_apart() {
+        let of = |values: &[(&str, &str, Scope)]| {
+            let setting = |value: &str, scope| Setting { value: Secret::new(value.to_owned()), secret: true, scope };
+            let values = values.iter().map(|(key, value, scope)| ((*key).to_owned(), setting(value, *scope)));
+            Settings::new(values.collect()).fingerprint()
+        };
+        let all = [
+            of(&[]),
+            of(&[("a", "b", Scope::Global)]),
+            // Whose a value is decides where it may be sent.
+            of(&[("a", "b", Scope::Organization)]),
+            of(&[("a", "c", Scope::Global)]),
+            of(&[("ab", "", Scope::Global)]),
+            of(&[("", "ab", Scope::Global)]),
+            of(&[("a", "", Scope::Global), ("b", "", Scope::Global)]),
+        ];
+        let different: std::collections::HashSet<_> = all.into_iter().collect();
+        assert_eq!(different.len(), 7);
+        assert_eq!(of(&[("a", "b", Scope::Global)]), of(&[("a", "b", Scope::Global)]));
+    }
+}

@@ -108,5 +108,8 @@ mod tests {
         for bad in ["", "{}", "<a>", "<a></b>", "<a>&unknown;</a>", &deep] {
             assert!(decode(bad.as_bytes()).is_err(), "{}", &bad[..bad.len().min(20)]);
         }
+        let nested = |depth| decode(("<a>".repeat(depth) + &"</a>".repeat(depth)).as_bytes()).map(drop);
+        assert_eq!(nested(DEPTH), Ok(()));
+        assert_eq!(nested(DEPTH + 1), Err("the answer's XML is nested more than 64 deep".to_owned()));
     }
 }

@@ -103,7 +103,7 @@ async fn read_all(integration: &ManifestIntegration, settings: &Settings) -> Res
     let organizations = integration.list_organizations(settings).await?;
     let mut listed = format!("{} organizations in {:.1} s", organizations.len(), began.elapsed().as_secs_f64());
     if organizations.iter().all(|organization| organization.name == organization.id.as_str()) {
-        listed += ", none of them with a name: is the name of mapping right?";
+        listed += ", none of them with a name (is mapping.name right?)";
     }
     let Some(first) = organizations.first() else {
         return Ok(format!("{listed}: may the credentials see none?"));

@@ -7,6 +7,7 @@ mod catalogue;
 mod client;
 mod errors;
 mod hostile;
+mod live;
 mod mapping_data;
 mod paging;
 mod paging_pace;

@@ -91,14 +91,15 @@ impl Connection {
         let answer = self.send(purpose, &saved, make).await;
         let answer = if purpose.organization.is_none() { answer.map_err(not_an_organization) } else { answer };
         if answer.as_ref().is_err_and(|failure| may_have_moved(failure.class)) {
-            self.forget(&saved).await;
+            self.forget(&saved);
         }
         answer
     }
 
     /// What was saved may be wrong by now: the next request makes the steps again.
-    async fn forget(&self, saved: &Arc<Saved>) {
-        let mut kept = self.saved.lock().await;
+    fn forget(&self, saved: &Arc<Saved>) {
+        // Nobody waits for it: whoever holds it is making the steps again, or the next failure finds it free.
+        let Ok(mut kept) = self.saved.try_lock() else { return };
         if kept.saved.as_ref().is_some_and(|(_, known)| Arc::ptr_eq(known, saved)) {
             kept.saved = None;
         }

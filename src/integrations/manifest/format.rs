@@ -1,7 +1,7 @@
 //! The manifest format: what a YAML file says about an external system. Plain data, no expressions; the JSON Schema for
 //! editors is made from these types, so their comments are what people read there.
 //!
-//! `check.rs` holds the rules that no type can say.
+//! `check/` holds the rules that no type can say.
 
 use std::collections::BTreeMap;
 

@@ -5,8 +5,6 @@
 //! `document.rs` (YAML to a tree with lines; `yaml_mistake.rs` where it is none), `read.rs` (tree to types) and `check/`
 //! (what no type can say).
 
-use std::collections::BTreeSet;
-
 mod check;
 mod description;
 mod document;
@@ -21,6 +19,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod yaml_mistake;
+
+use std::collections::BTreeSet;
 
 pub(super) use self::template::{plain, segment, unfit};
 pub use self::{

@@ -22,7 +22,7 @@ use crate::{
 /// How long a look at the store may take before it counts as unreachable.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 /// How long the external system has for a connection test.
-const TEST_DEADLINE: Duration = Duration::from_secs(25);
+const EXTERNAL_TEST_DEADLINE: Duration = Duration::from_secs(25);
 
 /// What the HTTP layer and the commands work with.
 pub struct App {
@@ -65,7 +65,7 @@ impl App {
             mappings,
             settings,
             discovery,
-            test_deadline: TEST_DEADLINE,
+            test_deadline: EXTERNAL_TEST_DEADLINE,
             cors_origins: Vec::new(),
             tasks,
         }

@@ -21,6 +21,8 @@ const DATA_DIR: &str = "data";
 /// The port of the Functions host on a developer's machine, and so ours without it.
 const PORT: u16 = 7071;
 
+/// Says where manifests are.
+const SET_DIR: &str = "CROSSWALK_INTEGRATIONS_DIR";
 /// The folder of manifests unless `CROSSWALK_INTEGRATIONS_DIR` says otherwise.
 const INTEGRATIONS_DIR: &str = "integrations";
 /// Where the tenants of Azure's global cloud sign in.
@@ -298,9 +300,16 @@ impl Systems {
     /// # Errors
     /// The settings that are wrong, all of them.
     pub fn read(environment: Environment<'_>, development: bool) -> Result<Self, InvalidSettings> {
-        match (integrations_dir(environment), host_map(environment, development)) {
-            (Ok(manifests), Ok(host_map)) => Ok(Self { manifests, host_map }),
-            (manifests, host_map) => Err(InvalidSettings::all([manifests.err(), host_map.err()])),
+        let manifests = integrations_dir(environment);
+        let problem = (environment(SET_DIR).is_some() && !manifests.is_dir()).then(|| {
+            let folder = manifests.display();
+            InvalidSettings(vec![format!(
+                "{SET_DIR}: expected a folder of manifests; there is none at {folder}: make it"
+            )])
+        });
+        match (problem, host_map(environment, development)) {
+            (None, Ok(host_map)) => Ok(Self { manifests, host_map }),
+            (problem, host_map) => Err(InvalidSettings::all([problem, host_map.err()])),
         }
     }
 }
@@ -328,22 +337,12 @@ fn host_map(environment: Environment<'_>, development: bool) -> Result<Option<Ho
 }
 
 /// The folder of manifests: the one that is set, else `integrations` beside the program, else here.
-///
-/// # Errors
-/// The one that is set is no folder.
-pub fn integrations_dir(environment: Environment<'_>) -> Result<PathBuf, InvalidSettings> {
+pub fn integrations_dir(environment: Environment<'_>) -> PathBuf {
     let beside = || {
         let folder = std::env::current_exe().ok()?.with_file_name(INTEGRATIONS_DIR);
         folder.is_dir().then_some(folder)
     };
-    match environment("CROSSWALK_INTEGRATIONS_DIR").map(PathBuf::from) {
-        Some(set) if set.is_dir() => Ok(set),
-        Some(set) => {
-            let problem = format!("expected a folder of manifests; there is none at {}", set.display());
-            Err(InvalidSettings(vec![format!("CROSSWALK_INTEGRATIONS_DIR: {problem}")]))
-        }
-        None => Ok(beside().unwrap_or_else(|| INTEGRATIONS_DIR.into())),
-    }
+    environment(SET_DIR).map(PathBuf::from).or_else(beside).unwrap_or_else(|| INTEGRATIONS_DIR.into())
 }
 
 #[cfg(test)]
@@ -457,9 +456,9 @@ mod tests {
 
     #[test]
     fn manifests_are_where_the_setting_says_else_in_integrations() {
-        let folder = |path| with(&[("CROSSWALK_INTEGRATIONS_DIR", path)], integrations_dir);
+        let folder = |path| with(&[(SET_DIR, path)], |all| Systems::read(all, true).map(|systems| systems.manifests));
         assert_eq!(folder("src"), Ok(PathBuf::from("src")));
-        insta::assert_snapshot!(folder("/no/such").unwrap_err(), @"CROSSWALK_INTEGRATIONS_DIR: expected a folder of manifests; there is none at /no/such");
-        assert!(with(&[], integrations_dir).unwrap().ends_with("integrations"));
+        insta::assert_snapshot!(folder("/no/such").unwrap_err(), @"CROSSWALK_INTEGRATIONS_DIR: expected a folder of manifests; there is none at /no/such: make it");
+        assert!(with(&[], integrations_dir).ends_with("integrations"));
     }
 }

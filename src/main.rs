@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use crosswalk::{
     commands::{self, dev, integrations, live, repair, seed, serve, verify},
     config::{Identity, Server, Storage, Systems, integrations_dir, is_development, process_environment},
-    integrations::{Registry, examples},
+    integrations::Registry,
     telemetry,
 };
 
@@ -103,13 +103,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (server, storage) = (Server::read(environment), Storage::read(environment));
             let systems = Systems::read(environment, is_development(environment));
             let ((server, storage), systems) = both(both(server, storage), systems.map_err(Into::into))?;
-            // They answer what no external system does.
-            let examples = match server.identity {
-                Identity::Development => examples(),
-                Identity::Entra(_) => Ok(Vec::new()),
-            };
-            let examples = examples.map_err(|rule| anyhow::anyhow!("a built-in integration: its name {rule}"))?;
-            let registry = commands::registry(examples, &systems.manifests, &commands::outbound(systems.host_map)?)?;
+            let compiled_in = commands::compiled_in(matches!(server.identity, Identity::Development))?;
+            let registry = commands::registry(compiled_in, &systems.manifests, &commands::outbound(systems.host_map)?)?;
             serve::run(&server, &storage, commands::app(&storage, registry)?, |_| String::new()).await?;
         }
         Command::Dev => {
@@ -120,15 +115,18 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             repair::run(&commands::app(&Storage::read(environment)?, Registry::default())?, full).await?;
         }
         Command::Integrations { command } => {
-            let folder = integrations_dir(environment)?;
+            let (folder, development) = (integrations_dir(environment), is_development(environment));
             match command {
-                Integrations::Check { paths, live: false, .. } => return integrations::check(&paths, &folder),
-                Integrations::Check { paths, org, .. } => {
-                    let systems = Systems::read(environment, is_development(environment));
+                Integrations::Check { paths, live, org } => {
+                    let catalogue = integrations::read(&paths, &folder, &commands::compiled_in(development)?)?;
+                    if !live {
+                        return integrations::check(&catalogue);
+                    }
+                    let systems = Systems::read(environment, development);
                     let (storage, systems) = both(Storage::read(environment), systems)?;
                     let outbound = commands::outbound(systems.host_map)?;
                     let app = commands::app(&storage, Registry::default())?;
-                    return Box::pin(live::check(&paths, &folder, &app, &outbound, org.as_deref())).await;
+                    return Box::pin(live::check(catalogue, &app, &outbound, org.as_deref())).await;
                 }
                 Integrations::New { name } => integrations::new(&name, &folder)?,
                 Integrations::Schema => integrations::schema()?,

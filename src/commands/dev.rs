@@ -15,7 +15,7 @@ use super::{described, example_system, seed, serve};
 use crate::{
     auth::DEV_USER,
     config::{Rows, Server, Storage, Systems},
-    integrations::{Integration, examples, manifest::Manifest},
+    integrations::{Integration, manifest::Manifest},
     outbound::HostMap,
 };
 
@@ -36,7 +36,7 @@ pub async fn run(server: Server, mut storage: Storage, systems: Systems) -> anyh
     let outbound = super::outbound(Some(host_map(systems.host_map, example.local_addr()?)))?;
     tokio::spawn(example_system::serve(example));
     let psa = Manifest::load("example_psa.yaml", EXAMPLE_PSA).map_err(|problems| anyhow!("{problems:?}"))?;
-    let mut compiled_in = examples().map_err(|rule| anyhow!("a built-in integration: its name {rule}"))?;
+    let mut compiled_in = super::compiled_in(true)?;
     compiled_in.retain(|one| one.name().as_str() != psa.id);
     compiled_in.push(Arc::new(described(psa, &outbound)?) as Arc<dyn Integration>);
     let registry = super::registry(compiled_in, &systems.manifests, &outbound)?;
@@ -56,7 +56,10 @@ pub async fn run(server: Server, mut storage: Storage, systems: Systems) -> anyh
     let announce = move |address: &str| {
         let broken = match broken {
             0 => String::new(),
-            _ => format!(", {broken} broken: crosswalk integrations check {}", systems.manifests.display()),
+            _ => format!(
+                ", {broken} broken: CROSSWALK_AUTH=development crosswalk integrations check {}",
+                systems.manifests.display()
+            ),
         };
         format!(
             "\n  Crosswalk on {address}   (Ctrl-C stops it)\n\

@@ -6,15 +6,16 @@ use std::{
     io::{self, IsTerminal, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 
 use crate::{
     domain::IntegrationName,
     integrations::{
+        Integration,
         catalogue::{self, Broken, Catalogue},
-        examples,
         manifest::{Auth, Manifest, Paginator, json_schema},
     },
 };
@@ -24,18 +25,11 @@ const TEMPLATE: &str = include_str!("../../examples/integration.yaml");
 /// The name in the template.
 const PLACEHOLDER: &str = "my_system";
 
-/// Says of every file whether it can be used, and what is wrong; exit code 1 on any problem.
+/// The manifests that were named, else those of the folder. What the service refuses is broken here too.
 ///
 /// # Errors
-/// There is no such file or folder, or no manifest in it; the output cannot be written.
-pub fn check(paths: &[PathBuf], folder: &Path) -> anyhow::Result<ExitCode> {
-    let catalogue = read(paths, folder)?;
-    io::stdout().lock().write_all(report(&catalogue, io::stdout().is_terminal()).as_bytes())?;
-    Ok(if catalogue.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The manifests that were named, else those of the folder. What the service refuses is broken here too.
-pub(super) fn read(paths: &[PathBuf], folder: &Path) -> anyhow::Result<Catalogue> {
+/// There is no such file or folder, or no manifest in it.
+pub fn read(paths: &[PathBuf], folder: &Path, compiled_in: &[Arc<dyn Integration>]) -> anyhow::Result<Catalogue> {
     let given = if paths.is_empty() { vec![folder.to_owned()] } else { paths.to_vec() };
     let mut catalogue = Catalogue::default();
     for path in given {
@@ -58,8 +52,17 @@ pub(super) fn read(paths: &[PathBuf], folder: &Path) -> anyhow::Result<Catalogue
             bail!("no file or folder {}", path.display());
         }
     }
-    catalogue.refuse_names(&examples().map_err(|rule| anyhow!("a built-in integration: its name {rule}"))?);
+    catalogue.refuse_names(compiled_in);
     Ok(catalogue)
+}
+
+/// Says of every file whether it can be used, and what is wrong; exit code 1 on any problem.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn check(catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
+    io::stdout().lock().write_all(report(catalogue, io::stdout().is_terminal()).as_bytes())?;
+    Ok(if catalogue.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(super) fn report(catalogue: &Catalogue, colours: bool) -> String {
@@ -150,6 +153,7 @@ fn schema_text() -> serde_json::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::integrations::examples;
 
     #[test]
     fn what_new_writes_is_good_and_never_written_twice() {
@@ -184,7 +188,7 @@ mod tests {
     #[test]
     fn a_folder_without_manifests_is_no_good_one() {
         let folder = tempfile::tempdir().unwrap();
-        let told = read(&[folder.path().to_owned()], Path::new("")).unwrap_err().to_string();
+        let told = read(&[folder.path().to_owned()], Path::new(""), &[]).unwrap_err().to_string();
         let told = told.replace(folder.path().to_str().unwrap(), "FOLDER");
         insta::assert_snapshot!(told, @"no manifest (*.yaml) in FOLDER; `crosswalk integrations new NAME` writes one to begin with");
     }
@@ -201,7 +205,7 @@ mod tests {
         assert!(told(service.broken())[0].to_string().contains("id: an integration example_psa is built in"));
         // Neither the folder nor the file alone is good.
         for path in [folder.path(), &file] {
-            let check = read(&[path.to_owned()], Path::new("")).unwrap();
+            let check = read(&[path.to_owned()], Path::new(""), &examples().unwrap()).unwrap();
             assert_eq!(told(&check.broken), told(service.broken()));
         }
     }

@@ -3,7 +3,6 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
 };
@@ -14,7 +13,9 @@ use super::{described, integrations};
 use crate::{
     app::App,
     domain::{ExternalOrgId, IntegrationName, Mapping, MappingId, MappingKey, OrgId},
-    integrations::{Integration, IntegrationError, Settings, manifest::Manifest, runner::ManifestIntegration},
+    integrations::{
+        Integration, IntegrationError, Settings, catalogue::Catalogue, manifest::Manifest, runner::ManifestIntegration,
+    },
     outbound::Outbound,
     settings::SettingsError,
 };
@@ -31,10 +32,9 @@ enum Outcome {
 /// not, or if none could be tried.
 ///
 /// # Errors
-/// A path leads nowhere; the store is unavailable; the output cannot be written.
+/// There is no such organization; the store is unavailable; the output cannot be written.
 pub async fn check(
-    paths: &[PathBuf],
-    folder: &Path,
+    catalogue: Catalogue,
     app: &App,
     outbound: &Outbound,
     org: Option<&str>,
@@ -45,7 +45,6 @@ pub async fn check(
     {
         bail!("--org {org}: there is no such organization");
     }
-    let catalogue = integrations::read(paths, folder)?;
     let colours = io::stdout().is_terminal();
     let (mut works, mut fails) = (0, !catalogue.broken.is_empty());
     let mut out = io::stdout();

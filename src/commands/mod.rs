@@ -18,7 +18,7 @@ use crate::{
     app::App,
     config::{Rows, Storage},
     integrations::{
-        Broken, Integration, Registry, catalogue::Catalogue, manifest::Manifest, runner::ManifestIntegration,
+        Broken, Integration, Registry, catalogue::Catalogue, examples, manifest::Manifest, runner::ManifestIntegration,
     },
     outbound::{HostMap, Outbound},
     secrets::{LocalSecrets, NoSecrets, SecretStore},
@@ -61,6 +61,17 @@ pub fn app(storage: &Storage, registry: Registry) -> anyhow::Result<App> {
 /// TLS cannot be set up on this machine.
 pub fn outbound(host_map: Option<HostMap>) -> anyhow::Result<Outbound> {
     host_map.map_or_else(Outbound::new, Outbound::with_host_map).map_err(|problem| anyhow!(problem))
+}
+
+/// The integrations that are compiled in: examples, which answer what no external system does.
+///
+/// # Errors
+/// Never, as their names are good.
+pub fn compiled_in(development: bool) -> anyhow::Result<Vec<Arc<dyn Integration>>> {
+    if !development {
+        return Ok(Vec::new());
+    }
+    examples().map_err(|rule| anyhow!("a built-in integration: its name {rule}"))
 }
 
 /// The compiled-in integrations and those of the folder. A manifest that is wrong, or named like a compiled-in integration,

@@ -70,7 +70,6 @@ struct TestDetails {
     )
 )]
 pub async fn test(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
-    let asked = Instant::now();
     let key = request.mapping_key(&app.registry)?;
     let integration = request.integration(&app.registry)?;
     let actor = request.actor()?;
@@ -89,7 +88,7 @@ pub async fn test(app: Arc<App>, request: Request) -> Result<Response, ApiError>
     let outcome = match settings {
         Ok((settings, data)) => {
             // Afterwards there has to be time to store what was found.
-            let left = TEST_DEADLINE.saturating_sub(STORAGE_DEADLINE + asked.elapsed()).min(app.test_deadline);
+            let left = TEST_DEADLINE.saturating_sub(STORAGE_DEADLINE + request.began.elapsed()).min(app.test_deadline);
             let call = integration.test_connection(&settings, &mapping, &data);
             guarded(integration.name(), left, call).await
         }

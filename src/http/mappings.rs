@@ -297,8 +297,8 @@ pub async fn update(app: Arc<App>, request: Request) -> Result<Response, ApiErro
     Ok(changed_response(&app.registry, found))
 }
 
-/// Deactivates a mapping, also of an integration that is known no more. Its row stays, and `PATCH {"is_active": true}`
-/// restores it.
+/// Deactivates a mapping. Its row stays, and `PATCH {"is_active": true}` restores it. Of an integration that is known no
+/// more, only this can be done.
 #[utoipa::path(
     delete, path = "/api/organizations/{orgId}/integrations/{integrationName}/{mappingId}", operation_id = "deactivate_mapping", tag = "mappings",
     params(

@@ -154,7 +154,7 @@ async fn answer<B: Buf>(
     let (side_by_side, deadline) = (admission.may_begin(&app, &method).await, matched.route.deadline);
     let admitted = in_time(STORAGE_DEADLINE.saturating_sub(waited), admission.decide(&app));
     let handled = async |grant| {
-        let request = Request { method, params: matched.params?, query, headers, body: body?, caller, grant };
+        let request = Request { method, params: matched.params?, query, headers, body: body?, caller, grant, began };
         handler(Arc::clone(&app), request).await
     };
     let outcome = async {

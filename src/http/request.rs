@@ -1,6 +1,6 @@
 //! A request as handlers see it: decoded path parameters, query, headers, body, caller.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
@@ -27,6 +27,8 @@ pub struct Request {
     pub caller: Option<Caller>,
     /// Of the right that the route states.
     pub grant: Grant,
+    /// When it began; the deadline of its route counts from there.
+    pub began: Instant,
 }
 
 impl Request {

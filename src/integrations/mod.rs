@@ -147,11 +147,13 @@ impl Registry {
     /// Why there is no integration of that name, and what to do; goes on after the name.
     pub fn missing(&self, name: &str) -> String {
         let is_there = |broken: &Broken| broken.file.file_stem().is_some_and(|stem| stem == name);
-        if self.broken.iter().any(is_there) {
-            return "has a manifest that does not load: `crosswalk integrations check` says why; mend it, then restart"
-                .to_owned();
-        }
         let known = self.names().join(", ");
+        if self.broken.iter().any(is_there) {
+            return format!(
+                "has a manifest that does not load: `crosswalk integrations check` says why; mend it, then restart. \
+                 Known are: {known}"
+            );
+        }
         format!("is unknown; known are: {known}; a manifest that was added counts after a restart")
     }
 

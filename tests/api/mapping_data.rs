@@ -403,7 +403,7 @@ async fn a_mapping_whose_manifest_does_not_load_can_be_seen_and_deactivated_with
         assert_eq!(
             message,
             "Integration 'psa' has a manifest that does not load: `crosswalk integrations check` says why; mend it, then \
-             restart"
+             restart. Known are: "
         );
     }
     api.delete(&format!("{PSA}/mapping_2")).await.is(404);

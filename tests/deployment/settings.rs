@@ -64,7 +64,7 @@ fn asked(name: &str, value: &str) -> BTreeSet<String> {
         (wanted == name).then(|| value.to_owned())
     };
     drop((Storage::read(&environment), Server::read(&environment), Systems::read(&environment, true)));
-    let _ = integrations_dir(&environment);
+    integrations_dir(&environment);
     asked.into_inner()
 }
 

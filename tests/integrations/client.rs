@@ -259,3 +259,47 @@ async fn a_client_gets_a_new_token_when_its_own_is_refused() {
     let answer = client.send(Method::POST, "/x", &[], Some(json!([1]))).await.unwrap();
     assert_eq!((answer.body, system.asked().len()), (json!([1]), 4));
 }
+
+#[tokio::test]
+async fn a_new_token_goes_where_its_login_says() {
+    let logins = AtomicUsize::new(0);
+    let system = System::start(move |asked| match (asked.path.as_str(), asked.host.as_str()) {
+        ("/login", _) => {
+            let login = logins.fetch_add(1, SeqCst) + 1;
+            Reply::json(&json!({"token": format!("t-{login}"), "host": format!("https://z{login}.zone.example.com")}))
+        }
+        // The first login has ended.
+        (_, "z2.zone.example.com") => Reply::json(&json!("done")),
+        _ => Reply::text("").status(401),
+    })
+    .await;
+    let parts = "base_url: '{{connection.zone}}'\nallowed_hosts: ['*.zone.example.com']\nauth: {type: session_token, \
+                 login: {url: 'https://id.example.com/login'}, token_path: /token, save: {zone: /host}, \
+                 inject: {headers: {X-Session: '{{session.token}}'}}}";
+    let client = Subject::new(&manifest(parts), &[], &system).client("o1").await.unwrap();
+    assert_eq!(client.get("/x", &[]).await.unwrap().body, "done");
+    let sent: Vec<_> = system
+        .asked()
+        .iter()
+        .filter(|asked| asked.path == "/x")
+        .map(|asked| (asked.host.clone(), asked.header("x-session").unwrap_or_default().to_owned()))
+        .collect();
+    let pair = |host: &str, token: &str| (host.to_owned(), token.to_owned());
+    assert_eq!(sent, [pair("z1.zone.example.com", "t-1"), pair("z2.zone.example.com", "t-2")]);
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_request_and_the_credentials_without_their_values() {
+    let system = System::start(|_| Reply::text("").status(401)).await;
+    let told = async |parts: &str| {
+        let subject = Subject::new(&manifest(parts), &[("secret", "open/sesame")], &system);
+        let client = subject.client("1").await.unwrap().get(&"/x".repeat(200), &[]).await.unwrap_err();
+        assert!(client.message.starts_with("GET api.example.com/") && client.message.len() < 300, "{client}");
+        assert!(!client.message.contains("sesame"), "{client}");
+        subject.list().await.unwrap_err().message
+    };
+    let path = "base_url: 'https://api.example.com/{{config.secret}}'\nauth: {type: none}";
+    insta::assert_snapshot!(told(path).await, @"GET api.example.com/[redacted]/orgs: status 401: the credentials were refused");
+    insta::assert_snapshot!(told("auth: {type: api_key, headers: {A: '{{config.optional}}', B: '{{config.secret}}'}}").await, @"GET api.example.com/v1/orgs: status 401: the credentials were refused; sent were any_secret");
+    insta::assert_snapshot!(told("auth: {type: none}\nheaders: {X-Key: '{{config.secret}}'}").await, @"GET api.example.com/v1/orgs: status 401: the credentials were refused; sent were any_secret");
+}

@@ -20,8 +20,6 @@ mod template;
 mod tests;
 mod yaml_mistake;
 
-use std::collections::BTreeSet;
-
 pub(super) use self::template::{plain, segment, unfit};
 pub use self::{
     field::{ConfigField, FieldKind},
@@ -49,17 +47,12 @@ impl Manifest {
         found
     }
 
-    /// What requests are authenticated with, as administrators know it: `halopsa_client_id`, `mapping_data.api_key`.
-    pub fn credentials(&self) -> BTreeSet<String> {
-        let places = places::templates(self);
-        let of_auth =
-            places.iter().filter(|place| matches!(place.moment, places::Moment::Auth | places::Moment::Inject));
-        let named = of_auth.flat_map(|place| place.template.references()).filter_map(|reference| match reference {
-            Reference::Config(key) => Some(format!("{}_{key}", self.id)),
-            Reference::Mapping(key) => Some(format!("mapping_data.{key}")),
-            _ => None,
-        });
-        named.collect()
+    /// What stands for the credentials of requests: in `auth`, but for its addresses, and in the headers of all.
+    pub fn credentials(&self) -> Vec<&Reference> {
+        let places = places::templates(self).into_iter();
+        let is_proof = |field: &str| field.starts_with("auth.") || field.starts_with("headers.");
+        let proofs = places.filter(|place| !place.url && is_proof(&place.field));
+        proofs.flat_map(|place| place.template.references()).collect()
     }
 }
 

@@ -17,9 +17,10 @@ pub fn explain(reason: &str, line: usize, text: &str) -> (usize, String) {
     let found = text
         .tab()
         .or_else(|| text.open_quote())
-        .or_else(|| text.odd_space())
+        .or_else(|| text.at(line)?.odd_space().map(here))
         .or_else(|| text.open_bracket())
         .or_else(|| text.value().map(here))
+        .or_else(|| text.odd_space_above())
         .or_else(|| text.indentation().map(here))
         .or_else(|| text.no_key());
     found.unwrap_or_else(|| {
@@ -78,13 +79,17 @@ impl Text<'_> {
     fn open_quote(&self) -> Option<(usize, String)> {
         let open = (1..=self.line).rev().find_map(|line| Some((line, self.at(line)?.open_quote?)));
         let (line, quote) = open.filter(|_| self.gave_up(&["quote", "flow", "bracket"]))?;
+        // A quote may go over several lines; the one that ends it is there without another.
+        if self.lines.iter().take(self.line).skip(line).any(|later| later.text.matches(quote).count() % 2 == 1) {
+            return None;
+        }
         Some((line, format!("the quote {quote} that opens here is never closed; close it on the same line")))
     }
 
-    /// Missing or of the wrong kind, here or in the line above, which then swallowed this one.
-    fn odd_space(&self) -> Option<(usize, String)> {
-        let here = self.at(self.line).map(|here| (self.line, here));
-        here.into_iter().chain(self.above().next()).find_map(|(line, here)| Some((line, here.odd_space()?)))
+    /// In the line above, which then swallowed this one. Not of an item: `- orgs:read` is a text.
+    fn odd_space_above(&self) -> Option<(usize, String)> {
+        let (line, above) = self.above().next().filter(|(_, above)| !above.plain.trim_start().starts_with("- "))?;
+        Some((line, above.odd_space()?))
     }
 
     /// Brackets that are open where a line begins: the lines that opened them, and what.
@@ -436,6 +441,19 @@ list_organizations:
         5: a value with ': ' in it needs quotes: "a: b"
         12: a value with ': ' in it needs quotes: "a: b"
         "#);
+    }
+
+    #[test]
+    fn what_stands_above_and_is_right_is_not_blamed() {
+        let told = |above: &str, mistake: (&str, &str)| {
+            let text = GOOD.replacen("name: Acme", above, 1).replacen(mistake.0, mistake.1, 1);
+            Document::parse(&text).unwrap_err().to_string()
+        };
+        let quote = "name: \"Acme\n  and others\"";
+        insta::assert_snapshot!(told(quote, ("single_page}", "single_page")), @"13: a bracket that opens here is never closed; close it, or quote the value");
+        insta::assert_snapshot!(told(quote, ("\"{{config.key}}\"", "{{config.key}}")), @r#"10: in brackets a value with {{ in it needs quotes: "{{config.key}}""#);
+        let item = "scopes:\n  - orgs:read\nother: {a: {{config.key}}}";
+        insta::assert_snapshot!(told(item, ("name: Acme", "name: Acme")), @r#"4: in brackets a value with {{ in it needs quotes: "{{config.key}}""#);
     }
 
     #[test]

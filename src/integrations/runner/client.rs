@@ -21,7 +21,7 @@ use crate::{
     domain::ExternalOrgId,
     integrations::{
         Failure, FailureClass, Settings,
-        manifest::{Reference, Template},
+        manifest::{Manifest, Reference, Template},
     },
 };
 
@@ -31,7 +31,6 @@ pub struct OrganizationClient {
     connection: Arc<Connection>,
     external_org_id: ExternalOrgId,
     organization: Organization,
-    base_url: String,
 }
 
 /// A good answer.
@@ -50,14 +49,10 @@ impl OrganizationClient {
         if needs_metadata(&connection) {
             organization.metadata = one::organization(&connection, id, data, deadline).await?.0.metadata;
         }
-        let client = connection.manifest.client.as_ref();
-        let template = client.and_then(|client| client.base_url.as_ref()).unwrap_or(&connection.manifest.base_url);
-        let base_url = {
-            let purpose = Purpose { organization: Some(&organization), ..Purpose::general(deadline) };
-            connection.base_url(purpose, template).await?
-        };
-        address::parse(&base_url)?;
-        Ok(Self { connection, external_org_id: id.clone(), organization, base_url })
+        // Now rather than at the first request: whether it leads where it may.
+        let purpose = Purpose { organization: Some(&organization), ..Purpose::general(deadline) };
+        address::parse(&connection.base_url(purpose, base_url(&connection.manifest)).await?)?;
+        Ok(Self { connection, external_org_id: id.clone(), organization })
     }
 
     /// The id that requests need where the system keeps all organizations behind one address.
@@ -91,7 +86,8 @@ impl OrganizationClient {
         let deadline = Instant::now() + self.connection.timing.test;
         let purpose = Purpose { deadline, organization: Some(&self.organization), overrides };
         let make = |scope: &Scope<'_>| {
-            let mut url = self.address(path)?;
+            let base = address::render(base_url(manifest), scope, &call::allowed_hosts(scope))?;
+            let mut url = below(&base, path)?;
             for (name, value) in query {
                 url.query_pairs_mut().append_pair(name, value);
             }
@@ -114,25 +110,29 @@ impl OrganizationClient {
                 needs_body: false,
             })
         };
-        let Answer { status, body, .. } = self.connection.request(purpose, make).await?;
+        let Answer { status, body, .. } = self.connection.request(purpose, &make).await?;
         Ok(ClientAnswer { status, body })
     }
+}
 
-    /// Below the base address, and nowhere else.
-    fn address(&self, path: &str) -> Result<url::Url, Failure> {
-        let elsewhere = || {
-            let message = "a client's path begins with '/' and stays below the base address of its organization";
-            Failure::new(FailureClass::Configuration, message)
-        };
-        let base = address::parse(&self.base_url)?;
-        let url = address::parse(&format!("{}{path}", self.base_url))?;
-        let root = base.path().trim_end_matches('/');
-        let below = url.path().strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
-        // The parser follows `..`, but not one between slashes that are encoded; the system may decode those.
-        let decoded = percent_decode_str(url.path()).decode_utf8_lossy();
-        let below = below && !decoded.split(['/', '\\']).any(|segment| segment == "..");
-        if path.starts_with('/') && url.origin() == base.origin() && below { Ok(url) } else { Err(elsewhere()) }
-    }
+fn base_url(manifest: &Manifest) -> &Template {
+    manifest.client.as_ref().and_then(|client| client.base_url.as_ref()).unwrap_or(&manifest.base_url)
+}
+
+/// Below the base address, and nowhere else.
+fn below(base_url: &str, path: &str) -> Result<url::Url, Failure> {
+    let elsewhere = || {
+        let message = "a client's path begins with '/' and stays below the base address of its organization";
+        Failure::new(FailureClass::Configuration, message)
+    };
+    let base = address::parse(base_url)?;
+    let url = address::parse(&format!("{base_url}{path}"))?;
+    let root = base.path().trim_end_matches('/');
+    let below = url.path().strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
+    // The parser follows `..`, but not one between slashes that are encoded; the system may decode those.
+    let decoded = percent_decode_str(url.path()).decode_utf8_lossy();
+    let below = below && !decoded.split(['/', '\\']).any(|segment| segment == "..");
+    if path.starts_with('/') && url.origin() == base.origin() && below { Ok(url) } else { Err(elsewhere()) }
 }
 
 /// Whether anything of the client is made of what only the system knows of the organization.

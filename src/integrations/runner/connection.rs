@@ -75,6 +75,9 @@ impl Purpose<'_> {
     }
 }
 
+/// Makes a request of what is known by then. No type parameter: the program would hold everything that sends once for each.
+type Make<'a> = dyn Fn(&Scope<'_>) -> Result<Call, Failure> + Send + Sync + 'a;
+
 impl Connection {
     pub fn new(manifest: Arc<Manifest>, settings: Settings, outbound: Outbound, timing: Timing) -> Self {
         let pace = Pace::new(manifest.rate_limit);
@@ -82,11 +85,7 @@ impl Connection {
     }
 
     /// Sends what `make` makes, which needs all values that logins and post-connection steps give.
-    pub async fn request(
-        &self,
-        purpose: Purpose<'_>,
-        make: impl Fn(&Scope<'_>) -> Result<Call, Failure>,
-    ) -> Result<Answer, Failure> {
+    pub async fn request(&self, purpose: Purpose<'_>, make: &Make<'_>) -> Result<Answer, Failure> {
         let saved = self.saved(purpose.deadline).await?;
         let answer = self.send(purpose, &saved, make).await;
         let answer = if purpose.organization.is_none() { answer.map_err(not_an_organization) } else { answer };
@@ -150,7 +149,7 @@ impl Connection {
         let mut saved = Arc::new(Saved::new());
         for step in &self.manifest.post_connection {
             let make = |scope: &Scope<'_>| Call::of(&step.request, &self.manifest.base_url, scope);
-            let answer = self.send(Purpose::general(deadline), &saved, make).await?;
+            let answer = self.send(Purpose::general(deadline), &saved, &make).await?;
             Arc::make_mut(&mut saved).extend(auth::saved(&step.save, &answer.body)?);
         }
         Ok(saved)
@@ -224,19 +223,14 @@ impl Connection {
                 },
                 Verdict::Fail(failure) | Verdict::RefreshToken(failure) => failure,
             };
-            let failure = about(call, failure);
+            let failure = self.about(&call.method, &call.url, purpose, failure);
             return Err(Failure { message: format!("logging in failed: {}", failure.message), ..failure });
         }
     }
 
     /// Sends with authentication, as often as it takes. Each try is made anew: what a login saved, perhaps the host, belongs
     /// to the token of that login and goes nowhere with that of another.
-    async fn send(
-        &self,
-        purpose: Purpose<'_>,
-        saved: &Arc<Saved>,
-        make: impl Fn(&Scope<'_>) -> Result<Call, Failure>,
-    ) -> Result<Answer, Failure> {
+    async fn send(&self, purpose: Purpose<'_>, saved: &Arc<Saved>, make: &Make<'_>) -> Result<Answer, Failure> {
         let mut rejected: Option<Arc<Token>> = None;
         let mut refreshed = false;
         let mut tries = 0;
@@ -246,7 +240,7 @@ impl Connection {
             let scope = self.scope(purpose, saved, token.as_deref());
             let call = make(&scope)?;
             let delivered = self.authenticated(purpose, &scope, token.as_ref(), &call).await;
-            let verdict = match delivered {
+            let (verdict, answered) = match delivered {
                 Ok(Delivered { incoming, url, secrets }) => {
                     let verdict = answer::judge(&incoming, &self.judge(self.manifest.decoder, &secrets, false));
                     let blank = call.needs_body && answer::is_blank(&incoming);
@@ -255,7 +249,7 @@ impl Connection {
                         Verdict::Good(_) if blank => {
                             let message = format!("status {status}: the answer is empty");
                             let failure = Failure::new(FailureClass::BadResponse, message).status(status);
-                            return Err(about(&call, failure));
+                            return Err(self.about(&call.method, &url, purpose, failure));
                         }
                         Verdict::Good(body) => {
                             return Ok(Answer { asked: call.url, url, status, headers, body, ignored: false });
@@ -264,11 +258,11 @@ impl Connection {
                             let body = serde_json::Value::Null;
                             return Ok(Answer { asked: call.url, url, status, headers, body, ignored: true });
                         }
-                        verdict => verdict,
+                        verdict => (verdict, url),
                     }
                 }
                 Err(Undelivered::Failed(failure)) => return Err(failure),
-                Err(lost) => lost.into_verdict(call.repeatable),
+                Err(lost) => (lost.into_verdict(call.repeatable), call.url.clone()),
             };
             let failure = match verdict {
                 Verdict::RefreshToken(_) if token.is_some() && !refreshed => {
@@ -292,8 +286,23 @@ impl Connection {
                 Verdict::Fail(failure) | Verdict::RefreshToken(failure) => failure,
                 Verdict::Good(_) | Verdict::Empty => return Err(out_of_time()),
             };
-            return Err(about(&call, failure));
+            return Err(self.about(&call.method, &answered, purpose, failure));
         }
+    }
+
+    /// With the request that was answered so, for a person who reads it. Without its query: that is long, and for some systems
+    /// a place of keys.
+    fn about(&self, method: &Method, url: &Url, purpose: Purpose<'_>, failure: Failure) -> Failure {
+        /// Longest address that is told, in characters.
+        const ADDRESS: usize = 200;
+        if failure.http_status.is_none() {
+            return failure;
+        }
+        let address = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
+        // Cut last: half a credential is one that nobody finds.
+        let address = self.redact_text(&address, purpose.organization.map(|one| &one.data));
+        let address: String = address.chars().take(ADDRESS).collect();
+        Failure { message: format!("{method} {address}: {}", failure.message), ..failure }
     }
 
     /// How long to wait before the next try; none if there is no point in one.
@@ -436,15 +445,6 @@ fn may_have_moved(class: FailureClass) -> bool {
 /// Whether a request that was answered like this may have been carried out.
 fn may_be_done(failure: &Failure) -> bool {
     failure.http_status.is_some() && failure.class != FailureClass::RateLimited
-}
-
-/// Which request was answered so. Without its query: that is long, and for some systems a place of keys.
-fn about(call: &Call, failure: Failure) -> Failure {
-    if failure.http_status.is_none() {
-        return failure;
-    }
-    let (method, host, path) = (&call.method, call.url.host_str().unwrap_or_default(), call.url.path());
-    Failure { message: format!("{method} {host}{path}: {}", failure.message), ..failure }
 }
 
 fn out_of_time() -> Failure {

@@ -175,7 +175,7 @@ fn page<'a>(
             paginator::place(&list.paginator, &place, &mut call)?;
             Ok(call)
         };
-        let mut answer = connection.request(Purpose::general(deadline), make).await?;
+        let mut answer = connection.request(Purpose::general(deadline), &make).await?;
         let decoder = connection.manifest.decoder;
         let records = if answer.ignored {
             Vec::new()
@@ -228,7 +228,7 @@ fn batch<'a>(
             }
             Ok(call)
         };
-        let answer = connection.request(Purpose::general(deadline), make).await?;
+        let answer = connection.request(Purpose::general(deadline), &make).await?;
         let records = records::select(&answer.body, &hydrate.record_selector, connection.manifest.decoder, true)?;
         let identity = |record: &Value| records::identity(record, &list.mapping);
         let asked: HashSet<_> = ids.iter().map(identity).collect();

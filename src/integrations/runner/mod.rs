@@ -22,6 +22,7 @@ mod token;
 mod xml;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -37,7 +38,7 @@ pub use self::{
 };
 use super::{
     ConfigField, DataFields, Failure, FailureClass, Fingerprint, Integration, IntegrationError, Settings, TestResult,
-    manifest::Manifest,
+    manifest::{Manifest, Reference},
 };
 use crate::{
     domain::{ExternalOrganization, IntegrationName, InvalidValue, Mapping},
@@ -94,8 +95,20 @@ impl ManifestIntegration {
     fn told(&self, connection: &Connection, data: Option<&Settings>, failure: Failure) -> Failure {
         let mut failure = connection.redact(failure, data);
         if failure.class == FailureClass::Authentication {
-            let credentials: Vec<_> = self.manifest.credentials().into_iter().collect();
-            failure.message = format!("{}; sent were {}", failure.message, credentials.join(", "));
+            let sent = |reference: &&Reference| match reference {
+                Reference::Config(key) => connection.settings.get(key).is_some(),
+                Reference::Mapping(key) => data.is_some_and(|data| data.get(key).is_some()),
+                _ => false,
+            };
+            let credentials: BTreeSet<_> = self.manifest.credentials().into_iter().filter(sent).collect();
+            let named = credentials.into_iter().map(|reference| match reference {
+                Reference::Config(key) => format!("{}_{key}", self.name),
+                reference => reference.to_string(),
+            });
+            let named = named.collect::<Vec<_>>().join(", ");
+            if !named.is_empty() {
+                failure.message = format!("{}; sent were {named}", failure.message);
+            }
         }
         failure
     }
@@ -116,7 +129,7 @@ impl ManifestIntegration {
             let call = call::Call::of(&check.request, &self.manifest.base_url, scope)?;
             Ok(call::Call { needs_body: false, ..call })
         };
-        connection.request(purpose, make).await.map_err(|failure| self.failed(&connection, None, failure))?;
+        connection.request(purpose, &make).await.map_err(|failure| self.failed(&connection, None, failure))?;
         Ok(true)
     }
 }

@@ -7,7 +7,7 @@ use super::{
     call::Call,
     connection::{Connection, Purpose},
     list, records,
-    scope::Organization,
+    scope::{Organization, Scope},
 };
 use crate::{
     domain::{ExternalOrgId, ExternalOrganization},
@@ -54,8 +54,8 @@ async fn read(
     deadline: Instant,
 ) -> Result<(ExternalOrganization, Option<u16>), Failure> {
     let purpose = Purpose { organization: Some(asked), ..Purpose::general(deadline) };
-    let request = connection.request(purpose, |scope| Call::of(&get.request, &connection.manifest.base_url, scope));
-    let answer = request.await.map_err(|failure| match failure.class {
+    let make = |scope: &Scope<'_>| Call::of(&get.request, &connection.manifest.base_url, scope);
+    let answer = connection.request(purpose, &make).await.map_err(|failure| match failure.class {
         FailureClass::NotFound => {
             let message = format!("{} ({})", unknown(id).message, failure.message);
             Failure { message, ..failure }

@@ -337,11 +337,21 @@ fn unquoted<'a>(text: &'a str, wanted: &'a [char]) -> impl Iterator<Item = usize
         match c {
             '\\' if quoted && !was_escaped => escaped = true,
             // One that is never closed is none: what follows would be overlooked.
-            '"' if !was_escaped => quoted = !quoted && text[at + 1..].contains('"'),
+            '"' if !was_escaped => quoted = !quoted && ends_quote(&text[at + 1..]),
             c if !quoted && wanted.contains(&c) => return Some(at),
             _ => {}
         }
         None
+    })
+}
+
+/// Whether there is a quotation mark that is not escaped.
+fn ends_quote(text: &str) -> bool {
+    let mut escaped = false;
+    text.chars().any(|c| {
+        let was_escaped = std::mem::take(&mut escaped);
+        escaped = c == '\\' && !was_escaped;
+        c == '"' && !was_escaped
     })
 }
 
@@ -379,6 +389,7 @@ mod tests {
             ("<a>; title=\"; rel=next\"; rel=prev, <b>; rel=next", "b"),
             ("<a>; rel=prev; rel=next, <b>;rel = \"NEXT\"", "b"),
             ("<a>; title=\"x, <b>; rel=next", "b"),
+            ("<a>; title=\"x\\\"; rel=next", "a"),
             ("<a>;;rel=next,", "a"),
         ] {
             assert_eq!(next(&[text]).unwrap().as_deref(), Some(target), "{text}");

@@ -101,12 +101,12 @@ async fn read_all(integration: &ManifestIntegration, settings: &Settings) -> Res
     let began = Instant::now();
     let organizations = integration.list_organizations(settings).await?;
     let mut listed = format!("{} organizations in {:.1} s", organizations.len(), began.elapsed().as_secs_f64());
-    if organizations.iter().all(|organization| organization.name == organization.id.as_str()) {
-        listed += ", none of them with a name (is mapping.name right?)";
-    }
     let Some(first) = organizations.first() else {
         return Ok(format!("{listed}: may the credentials see none?"));
     };
+    if organizations.iter().all(|organization| organization.name == organization.id.as_str()) {
+        listed += ", none of them with a name (is mapping.name right?)";
+    }
     if integration.mapping_data().complete(None).is_err() {
         return Ok(format!("{listed}; none tested, as a mapping needs data that is entered with it"));
     }

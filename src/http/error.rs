@@ -293,10 +293,10 @@ impl From<IntegrationError> for ApiError {
             details["http_status"] = json!(status);
         }
         let wait = seconds(retry_after);
-        let message = wait.map_or_else(
-            || message.clone(),
-            |wait| format!("{message}; it is left alone for {wait} s, unless asked with refresh=true"),
-        );
+        let message = match wait {
+            Some(wait) => format!("{message}; it is left alone for {wait} s, unless asked with refresh=true"),
+            None => message,
+        };
         let error = Self::new(status, name, message).details(details);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return error.header(header::RETRY_AFTER, &wait.unwrap_or(RETRY_AFTER).to_string());

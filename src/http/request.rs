@@ -65,11 +65,8 @@ impl Request {
     /// # Errors
     /// As [`Self::org_id`] and [`Self::integration`]; it is no mapping id.
     pub fn mapping_key(&self, registry: &Registry) -> Result<MappingKey, ApiError> {
-        Ok(MappingKey {
-            org_id: self.org_id()?,
-            integration: self.integration(registry)?.name().clone(),
-            id: self.param("mappingId", MappingId::parse)?,
-        })
+        self.integration(registry)?;
+        self.stored_mapping_key(registry)
     }
 
     /// The mapping in the path, of an integration that need not be known: its manifest may be gone.

@@ -59,6 +59,7 @@ async fn each_system_is_listed_and_read_or_told_why_not() {
     let system = System::start(|asked| match (asked.host.as_str(), asked.path.as_str()) {
         ("good.example.com", "/orgs") => Reply::json(&json!([{"id": 7, "name": "Seven"}, {"id": 8, "name": "Eight"}])),
         ("good.example.com", "/orgs/7") => Reply::json(&json!({"id": 7, "name": "Seven"})),
+        ("empty.example.com", "/orgs") => Reply::json(&json!([])),
         ("nameless.example.com", "/orgs") => Reply::json(&json!([{"id": 7, "title": "Seven"}])),
         ("nameless.example.com", "/orgs/7") => Reply::json(&json!({"id": 7})),
         ("refuses.example.com", _) => Reply::text(SECRET).status(401),
@@ -67,13 +68,14 @@ async fn each_system_is_listed_and_read_or_told_why_not() {
     })
     .await;
     let host_map = format!("*={}", system.address());
-    let folder = folder(&["acme_psa", "good", "moved", "nameless", "refuses", "unset"]).await;
+    let folder = folder(&["acme_psa", "empty", "good", "moved", "nameless", "refuses", "unset"]).await;
     let secrets = folder.path().join("secrets.json");
     fs::write(&secrets, fs::read_to_string(&secrets).unwrap().replace("unset-api-key", "other")).unwrap();
 
     let told = crosswalk(folder.path(), &["integrations", "check", "--live"], &host_map).await;
     insta::assert_snapshot!(told, @r"
     1 acme_psa ... the secret 'acme-psa-api-key' can't be used as a global one: it could be one of organization acme; choose another key, or another id for the integration
+    empty ... 0 organizations in N s: may the credentials see none?
     good ... 2 organizations in N s; connected to Seven (7) in The System
     moved ... not_found: the system knows no organization with the id 7 (GET moved.example.com/orgs/7: status 404: there is no such thing). Check the external organization's id; discover the organizations and choose it again
     nameless ... 1 organizations in N s, none of them with a name (is mapping.name right?); connected to 7 (7) in The System

@@ -11,6 +11,7 @@ use reqwest::{
     Method,
     header::{AUTHORIZATION, HeaderMap, LOCATION},
 };
+use serde_json::Value;
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
 use url::Url;
@@ -171,7 +172,7 @@ impl Connection {
             TokenSource::Fetched(fetch) => {
                 let get = async {
                     let answer = self.login(purpose, &fetch.call).await?;
-                    fetch.read(&answer.body)
+                    fetch.read(&answer)
                 };
                 in_time(purpose.deadline, self.tokens.get(fetch.key, rejected, get)).await?.map(Some)
             }
@@ -179,7 +180,7 @@ impl Connection {
     }
 
     /// A request for a token: no credentials but its own, and every refusal is one of the credentials.
-    async fn login(&self, purpose: Purpose<'_>, call: &Call) -> Result<Answer, Failure> {
+    async fn login(&self, purpose: Purpose<'_>, call: &Call) -> Result<Value, Failure> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -189,11 +190,7 @@ impl Connection {
                 Ok(incoming) => {
                     let verdict = answer::judge(&incoming, &self.judge(Decoder::Json, &secrets, true));
                     match verdict {
-                        Verdict::Good(body) => {
-                            let Incoming { status, headers, .. } = incoming;
-                            let (asked, url) = (call.url.clone(), call.url.clone());
-                            return Ok(Answer { asked, url, status, headers, body, ignored: false });
-                        }
+                        Verdict::Good(body) => return Ok(body),
                         // RFC 6749 answers wrong credentials with 400; others know no such tenant.
                         Verdict::Fail(failure) | Verdict::RefreshToken(failure)
                             if matches!(incoming.status, 400 | 401 | 403 | 404 | 410) =>
@@ -255,7 +252,7 @@ impl Connection {
                             return Ok(Answer { asked: call.url, url, status, headers, body, ignored: false });
                         }
                         Verdict::Empty => {
-                            let body = serde_json::Value::Null;
+                            let body = Value::Null;
                             return Ok(Answer { asked: call.url, url, status, headers, body, ignored: true });
                         }
                         verdict => (verdict, url),
